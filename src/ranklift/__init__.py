@@ -1,0 +1,92 @@
+"""ranklift: low-rank matrix recovery that certifies its answer."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import (
+        certificates,
+        errors,
+        escapes,
+        estimators,
+        factorizations,
+        instances,
+        metrics,
+        operators,
+        solvers,
+    )
+    from .certificates.verify import Verification, certify, verify
+    from .lowrank import LowRank
+    from .problem import FactorizedProblem
+    from .recover import recover
+    from .result import Recovery, load
+    from .status import Rigor, Status, Verdict
+
+# Names are looked up on first use, so that `import ranklift` costs milliseconds (PEP 562).
+_HOME = {
+    "LowRank": "lowrank",
+    "FactorizedProblem": "problem",
+    "Recovery": "result",
+    "Rigor": "status",
+    "Status": "status",
+    "Verdict": "status",
+    "Verification": "certificates.verify",
+    "certify": "certificates.verify",
+    "load": "result",
+    "recover": "recover",
+    "verify": "certificates.verify",
+}
+_SUBMODULES = (
+    "certificates",
+    "errors",
+    "escapes",
+    "estimators",
+    "factorizations",
+    "instances",
+    "metrics",
+    "operators",
+    "solvers",
+)
+
+__all__ = [
+    "FactorizedProblem",
+    "LowRank",
+    "Recovery",
+    "Rigor",
+    "Status",
+    "Verdict",
+    "Verification",
+    "__version__",
+    "certificates",
+    "certify",
+    "errors",
+    "escapes",
+    "estimators",
+    "factorizations",
+    "instances",
+    "load",
+    "metrics",
+    "operators",
+    "recover",
+    "solvers",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+        # Bind over the submodule of the same name (recover), which the import just set.
+        globals()[name] = value
+        return value
+    if name in _SUBMODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

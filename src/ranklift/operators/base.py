@@ -1,0 +1,225 @@
+"""MeasurementOperator: the linear map A from n1 x n2 matrices to m measurements."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..arrays import Array, matmul, namespace, to_numpy
+from ..errors import InputError, ShapeError
+from ..lowrank import LowRank
+
+if TYPE_CHECKING:
+    from .algebra import Combination, Scaled, Weighted
+
+OPERATORS: dict[str, type[MeasurementOperator]] = {}
+"""Every operator class by name: contract tests run over it, saved results are read through it."""
+
+
+class MeasurementOperator(ABC):
+    """Map X to the measurements A(X), and residuals back by the adjoint A*.
+
+    A subclass provides ``shape``, ``num_measurements``, ``size_in_bytes``, ``_apply_matrix``,
+    ``apply_product`` and ``adjoint``. All else follows from the chain rule; a subclass may override
+    the fused products (``adjoint_products``, ``residual_products``, ``normal_products``), and a
+    contract test then holds the override to the generic rule.
+
+    Notes
+    -----
+    An operator never rescales what it is given: f = 1/2 ||A(X) - b||^2 everywhere.
+    """
+
+    shape: tuple[int, int]
+    num_measurements: int
+    example: ClassVar[Any] = None
+    """A function of a random generator that makes a small instance, for the contract tests."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__name__.startswith("_"):
+            OPERATORS[cls.__name__] = cls
+
+    # -- what a subclass must say -----------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def size_in_bytes(self) -> int:
+        """Return the memory held by the operator's data, in bytes."""
+
+    @abstractmethod
+    def _apply_matrix(self, matrix: Array) -> Array:
+        """Return A(X) of a full n1 x n2 array."""
+
+    @abstractmethod
+    def apply_product(self, left: Array, right: Array) -> Array:
+        """Return A(L R^T) from the factors (n1, k) and (n2, k)."""
+
+    @abstractmethod
+    def adjoint(self, y: Array) -> Any:
+        """Return A*(y): something n1 x n2 with ``@`` and ``.T``, formed only if it is dense."""
+
+    # -- what follows from it ---------------------------------------------------------------
+
+    def apply(self, matrix: Array | LowRank) -> Array:
+        """Return A(X), shape (m,), of a full array or a LowRank matrix.
+
+        Raises
+        ------
+        ShapeError
+            When X is not n1 x n2.
+        """
+        if tuple(matrix.shape) != self.shape:
+            raise ShapeError(
+                f"a matrix of shape {tuple(matrix.shape)} for an operator on {self.shape}",
+                "pass a matrix of the operator's shape",
+            )
+        if isinstance(matrix, LowRank):
+            return self.apply_product(matrix.left, matrix.right)
+        return self._apply_matrix(matrix)
+
+    def adjoint_products(self, y: Array, left: Array, right: Array) -> tuple[Array, Array]:
+        """Return (A*(y) R, A*(y)^T L): all that a gradient needs of A*(y)."""
+        transported = self.adjoint(y)
+        return transported @ right, transported.T @ left
+
+    def residual_products(
+        self, left: Array, right: Array, b: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return r = A(L R^T) - b with A*(r) R and A*(r)^T L."""
+        residual = self.apply_product(left, right) - b
+        return residual, *self.adjoint_products(residual, left, right)
+
+    def normal_products(
+        self,
+        left: Array,
+        right: Array,
+        d_left: Array,
+        d_right: Array,
+        s: Array | None = None,
+    ) -> tuple[Array, Array]:
+        """Return the Hessian product of 1/2 ||A(L R^T) - b||^2 along (dL, dR), by factor.
+
+        With y = A(dL R^T + L dR^T): (A*(y) R + A*(s) dR, A*(y)^T L + A*(s)^T dL). Without ``s``
+        (the residual) this is the Gauss-Newton product.
+        """
+        xp = namespace(left)
+        y = self.apply_product(
+            xp.concat([d_left, left], axis=1), xp.concat([right, d_right], axis=1)
+        )
+        out_left, out_right = self.adjoint_products(y, left, right)
+        if s is not None:
+            curve_left, curve_right = self.adjoint_products(s, d_left, d_right)
+            out_left, out_right = out_left + curve_left, out_right + curve_right
+        return out_left, out_right
+
+    def gram_blocks(
+        self, factor: Array, *, side: str, weights: Array | None = None
+    ) -> Array | None:
+        """Return the diagonal blocks of the least-squares Hessian in one factor.
+
+        side "left": block i is the k x k Gauss-Newton Hessian in row i of L for fixed R = factor,
+        shape (n1, k, k); "right" the same for R with fixed L. ``weights`` multiply the squared
+        measurements. None when A does not make these blocks cheap; preconditioned solvers then go
+        without, and alternating least squares uses conjugate gradients.
+        """
+        return None
+
+    def normal_matrix(self) -> np.ndarray:
+        """Return the dense m x (n1 n2) matrix of A: for tests and tiny problems only."""
+        n1, n2 = self.shape
+        columns = np.empty((self.num_measurements, n1 * n2))
+        for index in range(n1 * n2):
+            unit = np.zeros((n1, n2))
+            unit.flat[index] = 1.0
+            columns[:, index] = to_numpy(self._apply_matrix(unit))
+        return columns
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether A(X) = A(X^T) for every X."""
+        return False
+
+    def canonical(self, b: Array) -> tuple[MeasurementOperator, Array]:
+        """Return the same measurements in the order that the operator works fastest in."""
+        return self, b
+
+    def dottest(self, rng: np.random.Generator | int | None = None, rtol: float = 1e-10) -> float:
+        """Check <A(X), y> = <X, A*(y)> on random X and y and return the relative mismatch.
+
+        Raises
+        ------
+        InputError
+            When the mismatch exceeds ``rtol``: apply and adjoint are not a pair.
+        """
+        rng = np.random.default_rng(rng)
+        n1, n2 = self.shape
+        factors = LowRank(rng.standard_normal((n1, 2)), rng.standard_normal((n2, 2)))
+        y = rng.standard_normal(self.num_measurements)
+        forward = to_numpy(self.apply(factors))
+        products = to_numpy(matmul(self.adjoint(y), factors.right))
+        mismatch = abs(float(forward @ y) - float(np.vdot(products, factors.left)))
+        mismatch /= float(np.linalg.norm(forward) * np.linalg.norm(y)) + np.finfo(float).tiny
+        if mismatch > rtol:
+            raise InputError(
+                f"apply and adjoint of {type(self).__name__} disagree (relative {mismatch:.1e})",
+                "correct the operator's adjoint; <A(X), y> must equal <X, A*(y)>",
+            )
+        return mismatch
+
+    # -- saving ------------------------------------------------------------------------------
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the operator's data as plain arrays for a result file.
+
+        Raises
+        ------
+        InputError
+            When the operator holds code rather than data.
+        """
+        raise InputError(
+            f"{type(self).__name__} holds code, which a result file cannot store",
+            "save with include_operator=False and pass the operator to rl.certify yourself",
+        )
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> MeasurementOperator:
+        """Rebuild the operator from ``to_arrays``."""
+        raise InputError(f"{cls.__name__} cannot be read from a file", "pass the operator itself")
+
+    # -- algebra -----------------------------------------------------------------------------
+
+    def weighted(self, weights: Array) -> Weighted:
+        """Return X -> w * A(X): weights of the measurements (square roots of loss weights)."""
+        from .algebra import Weighted
+
+        return Weighted(self, weights)
+
+    def scaled(self, row_scale: Array, column_scale: Array) -> Scaled:
+        """Return X -> A(D1 X D2) with diagonal D1, D2."""
+        from .algebra import Scaled
+
+        return Scaled(self, row_scale, column_scale)
+
+    def subset(self, index: Array) -> MeasurementOperator:
+        """Return the operator that keeps the measurements listed in ``index``."""
+        from .algebra import Subset
+
+        return Subset(self, index)
+
+    def __mul__(self, factor: float) -> Combination:
+        from .algebra import Combination
+
+        return Combination((self,), (float(factor),))
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: MeasurementOperator) -> Combination:
+        from .algebra import Combination
+
+        return Combination((self, other), (1.0, 1.0))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(shape={self.shape}, m={self.num_measurements})"

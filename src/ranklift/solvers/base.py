@@ -1,0 +1,148 @@
+"""Solver: init -> state, step -> state, and the one loop that runs them all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ..arrays import Array, norm
+from ..problem import FactorizedProblem, Point
+from ..status import Status
+from ..trace import Trace
+
+SOLVERS: dict[str, type[Solver]] = {}
+"""Every solver class by name: contract tests run over it."""
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Say when a run is done.
+
+    Parameters
+    ----------
+    gradient_tol : float, default 1e-8
+        eps_g = ||gradient|| / (||A*(b)||_2 ||W||) at or below this is first-order convergence.
+    residual_tol : float, default 1e-13
+        ||A(X) - b|| <= residual_tol ||b|| is a fit to rounding (never tested with regularisers).
+    max_iterations : int, default 500
+    """
+
+    gradient_tol: float = 1e-8
+    residual_tol: float = 1e-13
+    max_iterations: int = 500
+
+
+@dataclass
+class State:
+    """What a solver carries from step to step; solvers extend it by fields of their own.
+
+    ``status`` is set by a step that knows a reason to stop.
+    """
+
+    point: Point
+    status: Status | None = None
+
+
+@dataclass(frozen=True)
+class SolverRun:
+    """The outcome of one run of one solver.
+
+    Attributes
+    ----------
+    point : Point
+        The last iterate with its evaluation.
+    status : Status
+        Why the iteration stopped.
+    iterations : int
+    measures : dict
+        Numbers that the solver measured at the end (``eps_g``; ``eps_h`` from second-order ones).
+    """
+
+    point: Point
+    status: Status
+    iterations: int
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+class Solver(ABC):
+    """A local search on a FactorizedProblem. Subclasses are frozen dataclasses of settings."""
+
+    second_order: ClassVar[bool] = False
+    """Whether CONVERGED is followed by a curvature test inside ``step``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        SOLVERS[cls.__name__] = cls
+
+    @abstractmethod
+    def init(self, problem: FactorizedProblem, w: Array) -> State:
+        """Return the state at a starting point."""
+
+    @abstractmethod
+    def step(self, problem: FactorizedProblem, state: State) -> State:
+        """Return the next state; its value never exceeds the previous one."""
+
+    def at_stationary_point(self, problem: FactorizedProblem, state: State) -> State:
+        """Decide what follows a met first-order test; second-order solvers look at curvature."""
+        state.status = Status.CONVERGED
+        return state
+
+    def measures(self, problem: FactorizedProblem, state: State) -> dict[str, float]:
+        """Return the numbers measured at the end of a run."""
+        return {"eps_g": problem.relative_gradient(state.point)}
+
+    def run(
+        self,
+        problem: FactorizedProblem,
+        w: Array,
+        *,
+        stopping: Stopping | None = None,
+        trace: Trace | None = None,
+        stage: str = "",
+    ) -> SolverRun:
+        """Iterate from ``w`` until a test of ``stopping`` is met.
+
+        Ctrl-C, a callback that returns True, and a spent time budget stop after the current step
+        and return the iterate reached.
+        """
+        stopping = stopping if stopping is not None else Stopping()
+        trace = trace if trace is not None else Trace()
+        stage = stage or type(self).__name__
+        b_norm = norm(problem.b)
+        state = self.init(problem, w)
+        iteration = 0
+        try:
+            while state.status is None:
+                eps_g = problem.relative_gradient(state.point)
+                trace.newest = state.point.w
+                trace.record(
+                    stage,
+                    iteration,
+                    objective=state.point.value,
+                    residual_norm=state.point.residual_norm,
+                    gradient_norm=eps_g,
+                    rank=int(state.point.w.shape[1]),
+                )
+                if trace.stop_requested:
+                    state.status = Status.USER_STOP
+                elif (
+                    not problem.regularizers
+                    and state.point.residual_norm <= stopping.residual_tol * b_norm
+                ):
+                    state.status = Status.ZERO_RESIDUAL
+                elif eps_g <= stopping.gradient_tol:
+                    state = self.at_stationary_point(problem, state)
+                    iteration += state.status is None
+                elif trace.out_of_time:
+                    state.status = Status.MAX_TIME
+                elif iteration >= stopping.max_iterations:
+                    state.status = Status.MAX_ITERATIONS
+                else:
+                    state = self.step(problem, state)
+                    iteration += 1
+        except KeyboardInterrupt:
+            trace.stop_requested = True
+            state.status = Status.USER_STOP
+        assert state.status is not None
+        return SolverRun(state.point, state.status, iteration, self.measures(problem, state))
