@@ -1,0 +1,165 @@
+"""Noise: the lambda it asks for, and the hold-out that replaces a known level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array, like, namespace, norm, to_numpy
+from .nuclear_norm import continuation, geometric_path
+from .problem import FactorizedProblem
+from .refit import candidate_ranks, refit, spectral_gap
+from .spectral import top_singular_triplets
+from .trace import Trace
+
+SHARE = 0.1
+"""Share of the measurements held out."""
+
+PATH_RATIO = 0.75
+"""Ratio of neighbouring lambda on the hold-out path: the error is flat around its minimum."""
+
+WORTHWHILE = 1e-3
+"""Relative gain of hold-out error below which a path is not followed further down."""
+
+
+def noise_level(problem: FactorizedProblem, sigma: float, rng: np.random.Generator) -> float:
+    """Return the mean of ||A*(w)||_2 over three draws of w ~ N(0, sigma^2 I).
+
+    At lambda of this size the noise alone yields X = 0: the smallest lambda at which the solution
+    does not fit noise by design.
+    """
+    values = []
+    for _ in range(3):
+        w = like(sigma * rng.standard_normal(problem.operator.num_measurements), problem.b)
+        problem.counts.adjoint += 1
+        top = top_singular_triplets(
+            problem.operator.adjoint(w), problem.operator.shape, 1, rng
+        )[1]
+        values.append(float(top[0]))
+    return float(np.mean(values))
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """What the held-out measurements said.
+
+    Attributes
+    ----------
+    regularization : float
+        lambda of the least hold-out error, scaled to all measurements.
+    rank : int
+        Refit rank of the least hold-out error.
+    convex_error, refit_error : float
+        Root mean square hold-out errors of the two stages at their best.
+    path, ranks : list of (lambda, rank, error), list of (rank, error)
+    """
+
+    regularization: float
+    rank: int
+    convex_error: float
+    refit_error: float
+    path: list[tuple[float, int, float]] = field(default_factory=list)
+    ranks: list[tuple[int, float]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "share": SHARE,
+            "regularization": self.regularization,
+            "rank": self.rank,
+            "convex_error": self.convex_error,
+            "refit_error": self.refit_error,
+            "path": [list(row) for row in self.path],
+            "ranks": [list(row) for row in self.ranks],
+        }
+
+
+def hold_out(
+    problem: FactorizedProblem,
+    rng: np.random.Generator,
+    *,
+    rank: int | None = None,
+    regularization: float | None = None,
+    trace: Trace | None = None,
+) -> HoldOut | None:
+    """Choose lambda and the refit rank by the error on a tenth of the measurements.
+
+    A warm-started path of falling lambda is followed while the error falls; then refits at the
+    ranks below that of the best solution are compared. None when stopped before the first answer.
+    """
+    trace = trace if trace is not None else Trace()
+    m = problem.operator.num_measurements
+    shuffled = rng.permutation(m)
+    count = max(1, round(SHARE * m))
+    test, train = np.sort(shuffled[:count]), np.sort(shuffled[count:])
+    xp = namespace(problem.b)
+    operator, b = problem.operator.subset(train).canonical(
+        xp.take(problem.b, like(train, problem.b))
+    )
+    training = FactorizedProblem(
+        operator, b, problem.factorization, counts=problem.counts
+    )
+    held_operator = problem.operator.subset(test)
+    held = xp.take(problem.b, like(test, problem.b))
+
+    def error(w: Array) -> float:
+        problem.counts.apply += 1
+        return norm(held_operator.apply_product(*training.parts(w)) - held) / np.sqrt(count)
+
+    scale = training.scale
+    lambdas = (
+        geometric_path(scale, 1e-3 * scale, PATH_RATIO)
+        if regularization is None
+        else geometric_path(scale, regularization * np.sqrt(train.size / m), 0.5)
+    )
+    path: list[tuple[float, int, float]] = []
+    ranks: dict[int, float] = {}
+    best_run, best, overall = None, float("inf"), float("inf")
+    for run in continuation(training, lambdas, rng, trace=trace):
+        value = error(run.w)
+        path.append((run.regularization, int(run.w.shape[1]), value))
+        if value < best or regularization is not None:
+            best, best_run = value, run
+        # A matrix of truly low rank shows itself early: its refit then beats every lambda.
+        shown = spectral_gap(np.linalg.norm(to_numpy(run.w), axis=0) ** 2)
+        if rank is None and shown and shown not in ranks:
+            ranks[shown] = error(refit(training, run.w, shown, rng, trace=trace, loose=True).point.w)
+        reached = min([best, *ranks.values()])
+        gain, overall = overall - reached, reached
+        started = run.w.shape[1] > 0 and len(path) > 3
+        if regularization is None and started and gain < WORTHWHILE * overall:
+            break
+        if trace.stop_requested or trace.out_of_time:
+            break
+    if best_run is None:
+        return None
+    best_w, chosen = best_run.w, best_run.regularization
+    available = int(best_w.shape[1])
+    worse = 0
+    for k in [rank] if rank is not None else candidate_ranks(available):
+        if trace.stop_requested or trace.out_of_time or worse == 2:
+            break
+        if k not in ranks:
+            ranks[k] = error(refit(training, best_w[:, :k], k, rng, trace=trace, loose=True).point.w)
+        worse = worse + 1 if ranks[k] > 1.02 * min(ranks.values()) else 0
+    refit_rank = min(ranks, key=lambda k: ranks[k]) if ranks else available
+    refit_error = ranks.get(refit_rank, best)
+    return HoldOut(
+        # ||A*(w)|| grows like the square root of the number of measurements.
+        float(chosen * np.sqrt(m / train.size)),
+        refit_rank,
+        best,
+        refit_error,
+        path,
+        sorted(ranks.items()),
+    )
+
+
+def noise_estimate(problem: FactorizedProblem, residual: Array, rank: int) -> float:
+    """Return sqrt(||residual||^2 / (m - degrees of freedom)): unbiased for a linear model."""
+    n1, n2 = problem.operator.shape
+    m = problem.operator.num_measurements
+    freedom = max(m - rank * (n1 + n2 - rank), 0.1 * m)
+    return float(np.linalg.norm(to_numpy(residual)) / np.sqrt(freedom))

@@ -1,0 +1,457 @@
+"""recover(): measurements in, low-rank matrix and certificates out. The pipeline on one screen."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import initializers, threads
+from .arrays import Array, is_numpy_array, namespace, norm
+from .certificates.verify import answer_reports, convex_reports
+from .errors import ConvergenceWarning, InputError, RankError, ShapeError
+from .escapes import Escape
+from .factorizations import Asymmetric, Symmetric
+from .noise import HoldOut, hold_out, noise_estimate, noise_level
+from .nuclear_norm import NuclearNormRun, continuation, geometric_path, solve_nuclear_norm
+from .operators import EntrySampling, MeasurementOperator
+from .problem import FactorizedProblem
+from .progress import progress_callback
+from .refit import DiscrepancyTest, exact_rank_search, refit
+from .result import ConvexSolution, Recovery
+from .solvers import SOLVERS, Solver
+from .status import Status
+from .trace import Callback, Trace
+from .validation import (
+    check_memory,
+    check_observed,
+    checked_measurements,
+    checked_noise,
+    checked_rank,
+    checked_regularization,
+)
+
+GAP_TOLERANCE = 1e-6
+"""Relative duality gap at which the regularised stage is certified."""
+
+EXACT_SHRINKAGE = 0.1
+"""lambda of the regularised stage for exact data, as a share of ||A*(b)||_2: small enough to show
+the leading spectrum, large enough to cost a fraction of the rank search that follows."""
+
+log = logging.getLogger("ranklift")
+
+
+def recover(
+    operator: MeasurementOperator,
+    b: Array,
+    *,
+    rank: int | None = None,
+    symmetric: bool = False,
+    noise: float | str | None = None,
+    regularization: float | str | None = "auto",
+    solver: Solver | str = "auto",
+    escapes: Sequence[Escape] | str | None = "auto",
+    certify: bool = True,
+    tol: float = 1e-8,
+    max_time: float | None = None,
+    rng: np.random.Generator | int | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
+    init: str | tuple[Array, Array] | Array | None = None,
+) -> Recovery:
+    """Recover a low-rank matrix from its measurements, and certify what was found.
+
+    (i) min 1/2 ||A(X) - b||^2 + lambda ||X||_* to a certified relative gap, lambda continued down
+    to the noise level; (ii) refit without shrinkage at the revealed rank, to a near-second-order
+    point; (iii) for exact entries, a rank search that works below the nuclear norm's threshold.
+    Both stages stay in the result, each with its own certificates.
+
+    Parameters
+    ----------
+    operator : MeasurementOperator
+        A, from n1 x n2 matrices to m numbers.
+    b : array, shape (m,)
+        The measurements; NumPy, or the array library that the factors shall live in.
+    rank : int, optional
+        Rank of the answer; by default it is searched for.
+    symmetric : bool, default False
+        Search for a positive semidefinite X = U U^T (square matrices only).
+    noise : float, "estimate" or None
+        Standard deviation of the noise in b; "estimate" chooses lambda and rank by hold-out;
+        None or 0 for exact data.
+    regularization : float, "auto" or None
+        lambda; "auto" takes it from the noise; None leaves stage (i) out.
+    solver : Solver or its class name, default "auto"
+        Local search of the refit: Gauss-Newton for exact data, else trust-region Newton.
+    escapes : sequence of Escape, "auto" or None
+        Tried after the refit, best strict decrease kept. "auto" relies on the rank lift of stage
+        (i) and on the negative-curvature steps of the trust region.
+    certify : bool, default True
+        Whether to check the certificates of the answer.
+    tol : float, default 1e-8
+        Relative gradient ||gradient|| / (||A*(b)|| ||W||) of the refit.
+    max_time : float, optional
+        Seconds after which the best iterate so far is returned with Status.MAX_TIME.
+    rng : Generator or int, optional
+        Same seed, same result.
+    callback : callable, optional
+        Called with every TraceRow; returning True stops with Status.USER_STOP, as does Ctrl-C.
+    progress : bool, default False
+        Show a progress line on standard error after two seconds.
+    init : "spectral", "small_random", (L, R), U or None
+        Start of the refit; by default the regularised solution (exact entries: the rank search).
+
+    Returns
+    -------
+    Recovery
+
+    Raises
+    ------
+    InputError
+        A typed subclass for unusable input, before any work: see ``ranklift.errors``.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When the last stage stopped before its test was met. The numbers are kept.
+
+    Notes
+    -----
+    Cost: 10 to 50 Hessian products a lambda, one pass over the measurements each; memory O(m) plus
+    about 20 arrays of the size of the factors. Sources: see ``nuclear_norm``, ``log_det``,
+    ``refit``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ranklift as rl
+    >>> truth = np.outer([1.0, 2.0, 3.0, 4.0], [1.0, -1.0, 2.0, 1.0])
+    >>> seen = np.array([0, 1, 2, 4, 5, 7, 8, 10, 11, 13, 14])
+    >>> A = rl.operators.EntrySampling(seen // 4, seen % 4, (4, 4))
+    >>> found = rl.recover(A, truth.ravel()[seen], rng=0)
+    >>> found.rank, bool(abs(found.matrix.toarray() - truth).max() < 1e-8)
+    (1, True)
+    """
+    sigma, lam = checked_noise(noise), checked_regularization(regularization)
+    b = checked_measurements(operator, b)
+    rank = checked_rank(rank, operator.shape, operator.num_measurements)
+    check_observed(operator)
+    check_memory(operator, rank or 10)
+    local_solver = _solver(solver)
+    problem = _pose(operator, b, symmetric)
+    generator = np.random.default_rng(rng)
+    trace = Trace(max_time_s=float("inf") if max_time is None else float(max_time))
+    search = _Search(problem, generator, trace, rank, sigma, lam, local_solver, tol)
+    with threads.single_threaded_blas(), progress_callback(progress, callback) as observer:
+        trace.callback = observer
+        start = _start(problem, init, rank, generator)
+        convex = search.regularised_stage()
+        w, status = search.answer_stage(convex, start)
+        w, status = search.escape_stage(w, status, escapes)
+        result = search.finish(w, status, convex, certify)
+    result.provenance = _provenance(operator, rng, search)
+    result.operator, result.measurements = operator, b
+    if not result.status.implies_stationarity:
+        warnings.warn(
+            f"stopped with status {result.status.value}: {result.status.remedy}",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return result
+
+
+@dataclass
+class _Search:
+    """The stages of one call, and what they share."""
+
+    problem: FactorizedProblem
+    rng: np.random.Generator
+    trace: Trace
+    rank: int | None
+    noise: float | str
+    regularization: float | str | None
+    solver: Solver | None
+    tol: float
+    held_out: HoldOut | None = None
+    revealed: int | None = None
+    discrepancy: DiscrepancyTest | None = None
+    stage_times: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.noise, float) and self.noise > 0:
+            self.discrepancy = DiscrepancyTest(self.problem, self.noise, self.rng, self.trace)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the data are free of noise."""
+        return self.noise == 0.0
+
+    def regularised_stage(self) -> NuclearNormRun | None:
+        """Stage (i): choose lambda, follow the path down to it, certify the solution there."""
+        if self.regularization is None and self.noise != "estimate":
+            return None
+        with self._stage("regularised"):
+            lam = self._lambda()
+            if lam is None:
+                return None
+            run: NuclearNormRun | None = None
+            for step in continuation(
+                self.problem, geometric_path(self.problem.scale, lam), self.rng, trace=self.trace
+            ):
+                run = step
+                if self._explains(step.w):
+                    break
+            if run is None or self.trace.stop_requested or self.trace.out_of_time:
+                return run
+            return solve_nuclear_norm(
+                self.problem,
+                run.regularization,
+                run.w,
+                self.rng,
+                tolerance=GAP_TOLERANCE,
+                trace=self.trace,
+            )
+        return None
+
+    def _explains(self, w: Array) -> bool:
+        """Whether the rank that this solution shows leaves nothing but noise after a refit.
+
+        Below that lambda the solution's rank only grows by the fluctuations of its own bias.
+        """
+        if self.discrepancy is None or not w.shape[1] or self.regularization != "auto":
+            return False
+        if self.rank is not None:
+            return w.shape[1] >= self.rank and self.discrepancy.passes(w, self.rank)
+        self.revealed = self.discrepancy.revealed(w)
+        return self.revealed is not None
+
+    def _lambda(self) -> float | None:
+        fixed = self.regularization if isinstance(self.regularization, float) else None
+        if self.noise == "estimate":
+            self.held_out = hold_out(
+                self.problem, self.rng, rank=self.rank, regularization=fixed, trace=self.trace
+            )
+            if fixed is None:
+                return None if self.held_out is None else self.held_out.regularization
+        if fixed is not None:
+            return fixed
+        if self.exact:
+            return EXACT_SHRINKAGE * self.problem.scale
+        assert isinstance(self.noise, float)
+        level = noise_level(self.problem, self.noise, self.rng)
+        return min(level, self.problem.scale)
+
+    def answer_stage(
+        self, convex: NuclearNormRun | None, start: Array | None
+    ) -> tuple[Array, Status]:
+        """Stages (ii) and (iii): the answer without shrinkage."""
+        w = self._empty() if convex is None else convex.w
+        if self.trace.stop_requested or self.trace.out_of_time:
+            kept = w if convex is not None or self.trace.newest is None else self.trace.newest
+            return kept, Status.USER_STOP if self.trace.stop_requested else Status.MAX_TIME
+        problem, rng, trace = self.problem, self.rng, self.trace
+        with self._stage("answer"):
+            if start is not None:
+                k = int(start.shape[1])
+                run = refit(
+                    problem, start, k, rng,
+                    tol=self.tol, solver=self.solver, trace=trace, exact=self.exact,
+                )  # fmt: skip
+                return run.point.w, run.status
+            if self.exact and self._completes_entries():
+                from .log_det import complete_exactly
+
+                found = complete_exactly(
+                    problem.operator, problem.b, rank=self.rank, rng=rng, trace=trace
+                )
+                return found.w, found.status
+            if self.exact:
+                run = exact_rank_search(
+                    problem, w, rng, rank=self.rank, solver=self.solver, trace=trace
+                )
+                return run.point.w, run.status
+            k = self.rank
+            if k is None and self.held_out is not None:
+                k = self.held_out.rank
+            elif k is None and self.discrepancy is not None:
+                k = self.revealed or self.discrepancy.search(w)
+            if k == 0 or k is None:
+                return w, Status.CONVERGED  # nothing rises above the noise: the answer is 0
+            if self.discrepancy is not None and k in self.discrepancy.refits:
+                w = self.discrepancy.refits[k].point.w
+            run = refit(problem, w, k, rng, tol=self.tol, solver=self.solver, trace=trace)
+            return run.point.w, run.status
+        kept = trace.newest if trace.newest is not None else w
+        return kept, Status.USER_STOP
+
+    def escape_stage(
+        self, w: Array, status: Status, escapes: Sequence[Escape] | str | None
+    ) -> tuple[Array, Status]:
+        """Try the caller's escapes from the answer; keep the best strict decrease."""
+        if escapes is None or isinstance(escapes, str) or self.trace.stop_requested:
+            if isinstance(escapes, str) and escapes != "auto":
+                raise InputError(f"escapes {escapes!r}", 'pass "auto", None, or Escape objects')
+            return w, status
+        best = self.problem.evaluate(w).value
+        with self._stage("escapes"):
+            for escape in escapes:
+                candidate = escape.propose(self.problem, w, {}, self.rng)
+                if candidate is None:
+                    continue
+                run = refit(
+                    self.problem, candidate.w, int(candidate.w.shape[1]), self.rng,
+                    tol=self.tol, solver=self.solver, trace=self.trace, exact=self.exact,
+                )  # fmt: skip
+                if run.point.value < best:
+                    best, w, status = run.point.value, run.point.w, run.status
+        return w, status
+
+    def finish(
+        self, w: Array, status: Status, convex: NuclearNormRun | None, certify: bool
+    ) -> Recovery:
+        """Balance, check the certificates, and put the answer together."""
+        problem = self.problem
+        w = problem.gauge(w)
+        residual = problem.operator.apply_product(*problem.parts(w)) - problem.b
+        problem.counts.apply += 1
+        left, right = problem.parts(w)
+        b_norm = norm(problem.b)
+        certificates = {}
+        interrupted = self.trace.stop_requested
+        with self._stage("certificates"):
+            if certify and w.shape[1] and not interrupted:
+                certificates = answer_reports(problem, w, self.rng)
+        solution = None
+        if convex is not None:
+            with self._stage("certificates"):
+                solution = self._convex_solution(convex, certify and not interrupted)
+        sigma: float | None = None
+        if self.noise == "estimate":
+            sigma = noise_estimate(problem, residual, int(w.shape[1]))
+        elif not self.exact:
+            assert isinstance(self.noise, float)
+            sigma = self.noise
+        return Recovery(
+            left=left,
+            right=right,
+            status=status,
+            relative_residual=norm(residual) / b_norm if b_norm > 0 else norm(residual),
+            residual_norm=norm(residual),
+            symmetric=isinstance(problem.factorization, Symmetric),
+            certificates=certificates,
+            convex=solution,
+            trace=self.trace,
+            counts=problem.counts,
+            wall_time=self.trace.elapsed_s,
+            stage_times=self.stage_times,
+            noise=sigma,
+            holdout=None if self.held_out is None else self.held_out.to_dict(),
+        )
+
+    def _convex_solution(self, run: NuclearNormRun, certify: bool) -> ConvexSolution:
+        left, right = self.problem.parts(run.w)
+        reports, gap = {}, run.gap.relative
+        if certify:
+            reports = convex_reports(
+                self.problem, run.w, run.regularization, self.rng, GAP_TOLERANCE
+            )
+            gap = reports["duality_gap"].measured
+        return ConvexSolution(left, right, run.regularization, run.gap.primal, gap, reports)
+
+    def _completes_entries(self) -> bool:
+        return (
+            isinstance(self.problem.operator, EntrySampling)
+            and isinstance(self.problem.factorization, Asymmetric)
+            and is_numpy_array(self.problem.b)
+            and self.solver is None
+        )
+
+    def _empty(self) -> Array:
+        rows = self.problem.factorization.size(self.problem.operator.shape)
+        return namespace(self.problem.b).zeros((rows, 0), dtype=self.problem.b.dtype)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        """Time a stage; Ctrl-C inside it ends it, and the newest iterate is kept."""
+        begun = self.trace.elapsed_s
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.trace.stop_requested = True
+        finally:
+            spent = self.trace.elapsed_s - begun
+            self.stage_times[name] = self.stage_times.get(name, 0.0) + spent
+            log.info("stage %s: %.2f s", name, spent)
+
+
+def _pose(operator: MeasurementOperator, b: Array, symmetric: bool) -> FactorizedProblem:
+    factorization = Symmetric() if symmetric else Asymmetric()
+    factorization.size(operator.shape)  # raises for a symmetric problem that is not square
+    fastest, ordered = operator.canonical(b) if is_numpy_array(b) else (operator, b)
+    return FactorizedProblem(fastest, ordered, factorization)
+
+
+def _solver(solver: Solver | str) -> Solver | None:
+    if isinstance(solver, Solver):
+        return solver
+    if solver == "auto":
+        return None
+    if solver not in SOLVERS:
+        raise InputError(f"unknown solver {solver!r}", f'use "auto" or one of {sorted(SOLVERS)}')
+    return SOLVERS[solver]()
+
+
+def _start(
+    problem: FactorizedProblem,
+    init: str | tuple[Array, Array] | Array | None,
+    rank: int | None,
+    rng: np.random.Generator,
+) -> Array | None:
+    """Return the caller's start as a point W, or None."""
+    if init is None:
+        return None
+    if isinstance(init, str):
+        makers = {"spectral": initializers.spectral, "small_random": initializers.small_random}
+        if init not in makers:
+            raise InputError(f"unknown init {init!r}", f"use one of {sorted(makers)} or factors")
+        if rank is None:
+            raise RankError(f"init={init!r} without a rank", "pass rank= as well")
+        return makers[init](problem, rank, rng)
+    if isinstance(init, tuple):
+        w = problem.factorization.join(*init) if len(init) == 2 else None
+    else:
+        w = init
+    rows = problem.factorization.size(problem.operator.shape)
+    if w is None or w.ndim != 2 or w.shape[0] != rows:
+        raise ShapeError(
+            "init does not fit the operator", "pass (L, R) of shapes (n1, k), (n2, k), or U (n, k)"
+        )
+    if rank is not None and w.shape[1] != rank:
+        raise RankError(f"init has {w.shape[1]} columns, rank is {rank}", "make them agree")
+    return namespace(w).asarray(w, copy=True)
+
+
+def _provenance(operator: MeasurementOperator, rng: Any, search: _Search) -> dict[str, Any]:
+    import scipy
+
+    from . import __version__
+
+    return {
+        "ranklift": __version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "operator": repr(operator),
+        "seed": rng if isinstance(rng, int) else None,
+        "noise": search.noise,
+        "rank": search.rank,
+        "regularization": search.regularization,
+        "tol": search.tol,
+    }

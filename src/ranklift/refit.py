@@ -1,0 +1,213 @@
+"""Refit without shrinkage: remove the bias of the nuclear norm at a fixed rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .arrays import Array, like, namespace, norm, to_numpy
+from .factorizations import Symmetric
+from .initializers import spectral
+from .problem import FactorizedProblem
+from .solvers import GaussNewton, Solver, SolverRun, Stopping, TrustRegion
+from .status import Status
+from .trace import Trace
+
+FIT_TO_ROUNDING = 1e-11
+"""Relative residual of an exact fit: far below any shrinkage, above accumulated rounding."""
+
+
+def refit(
+    problem: FactorizedProblem,
+    w: Array,
+    rank: int,
+    rng: np.random.Generator,
+    *,
+    tol: float = 1e-8,
+    solver: Solver | None = None,
+    trace: Trace | None = None,
+    loose: bool = False,
+    exact: bool = False,
+) -> SolverRun:
+    """Minimise 1/2 ||A(X) - b||^2 at the given rank, from W.
+
+    Parameters
+    ----------
+    w : array (rows, k)
+        Start; cut to ``rank`` columns, or filled up with small random ones.
+    tol : float, default 1e-8
+        Relative gradient at which to stop.
+    solver : Solver, optional
+        Default: Gauss-Newton for exact data (its convergence to a zero residual is superlinear),
+        else trust-region Newton, which ends at a near-second-order point.
+    loose : bool
+        For comparing ranks: accuracy 1e-4 and no curvature test.
+    """
+    w = _with_columns(problem, w, rank, rng)
+    if solver is None:
+        if exact:
+            solver = GaussNewton()
+        else:
+            solver = TrustRegion(float("inf"), max_inner=50) if loose else TrustRegion()
+    stopping = Stopping(
+        gradient_tol=1e-4 if loose else tol, max_iterations=20 if loose else 300
+    )
+    if exact:
+        stopping = Stopping(gradient_tol=1e-15, max_iterations=100)
+    return solver.run(problem, w, stopping=stopping, trace=trace, stage="refit")
+
+
+def _with_columns(
+    problem: FactorizedProblem, w: Array, rank: int, rng: np.random.Generator
+) -> Array:
+    missing = rank - int(w.shape[1])
+    if missing <= 0:
+        return w[:, :rank]
+    if w.shape[1] == 0:
+        return spectral(problem, rank, rng)
+    noise = rng.standard_normal((w.shape[0], missing)) / np.sqrt(w.shape[0])
+    # Zero columns are a saddle: small ones let the search leave it.
+    scale = 1e-2 * np.linalg.norm(to_numpy(w), axis=0).min()
+    return namespace(w).concat([w, like(scale * noise, w)], axis=1)
+
+
+def candidate_ranks(largest: int) -> list[int]:
+    """Return 1, 2, 3, 4, 5, 6, 8, 10, 13, ...: about a quarter more each time.
+
+    Examples
+    --------
+    >>> candidate_ranks(12)
+    [1, 2, 3, 4, 5, 6, 8, 10, 12]
+    """
+    ranks, k = [], 1
+    while k < largest:
+        ranks.append(k)
+        k = max(k + 1, int(1.3 * k))
+    return [*ranks, largest] if largest > 0 else []
+
+
+def degrees_of_freedom(problem: FactorizedProblem, rank: int) -> int:
+    """Return the dimension of the matrices of the given rank."""
+    n1, n2 = problem.operator.shape
+    if isinstance(problem.factorization, Symmetric):
+        return n1 * rank - rank * (rank - 1) // 2
+    return rank * (n1 + n2 - rank)
+
+
+@dataclass
+class DiscrepancyTest:
+    """Accept the ranks whose refit leaves no more than noise.
+
+    For Gaussian noise ||residual||^2 / sigma^2 is about chi-squared with m - dim degrees of
+    freedom; the test allows three standard deviations. Refits are kept by rank. Own derivation.
+    """
+
+    problem: FactorizedProblem
+    sigma: float
+    rng: np.random.Generator
+    trace: Trace
+    refits: dict[int, SolverRun] = field(default_factory=dict)
+
+    def passes(self, w: Array, rank: int) -> bool:
+        """Refit at the rank, from W or an earlier refit, and compare the residual with the noise."""
+        freedom = self.problem.operator.num_measurements - degrees_of_freedom(self.problem, rank)
+        if rank < 1 or freedom <= 0:
+            return False
+        start = self.refits[rank].point.w if rank in self.refits else w
+        run = refit(self.problem, start, rank, self.rng, trace=self.trace, loose=True)
+        if rank not in self.refits or run.point.loss < self.refits[rank].point.loss:
+            self.refits[rank] = run
+        allowed = self.sigma**2 * (freedom + 3 * np.sqrt(2.0 * freedom))
+        return 2 * self.refits[rank].point.loss <= allowed
+
+    def revealed(self, w: Array) -> int | None:
+        """Return the least passing rank at or below the spectral gap of W, or None."""
+        rank = spectral_gap(np.linalg.norm(to_numpy(w), axis=0) ** 2)
+        if not self.passes(w, rank):
+            return None
+        while rank > 1 and not self._needs(rank) and self.passes(w, rank - 1):
+            rank -= 1
+        return rank
+
+    def _needs(self, rank: int) -> bool:
+        """Whether the last singular triplet of a refit measures far more than the test allows.
+
+        Ten times the slack: a refit one rank lower can absorb a part of it, not nine tenths.
+        """
+        w = self.problem.gauge(self.refits[rank].point.w)
+        image = self.problem.operator.apply_product(*self.problem.parts(w[:, -1:]))
+        freedom = self.problem.operator.num_measurements - degrees_of_freedom(self.problem, rank)
+        gained = degrees_of_freedom(self.problem, rank) - degrees_of_freedom(self.problem, rank - 1)
+        slack = self.sigma**2 * (gained + 3 * np.sqrt(2.0 * max(freedom, 1)))
+        return norm(image) ** 2 > 10 * slack
+
+    def search(self, w: Array) -> int:
+        """Return the least passing rank by walking up from the gap; the last one if none does."""
+        largest = int(w.shape[1])
+        if largest == 0:
+            return 0
+        rank = spectral_gap(np.linalg.norm(to_numpy(w), axis=0) ** 2)
+        while rank <= largest:
+            if self.passes(w, rank) or self.trace.stop_requested or self.trace.out_of_time:
+                return rank
+            rank += 1
+        return max(self.refits) if self.refits else largest
+
+
+def spectral_gap(values: np.ndarray) -> int:
+    """Return the rank before the largest ratio of neighbouring singular values.
+
+    Examples
+    --------
+    >>> spectral_gap(np.array([10.0, 9.0, 0.2, 0.1]))
+    2
+    """
+    if values.size < 2:
+        return int(values.size)
+    tiny = np.finfo(float).tiny
+    return int(np.argmax(values[:-1] / np.maximum(values[1:], tiny))) + 1
+
+
+def exact_rank_search(
+    problem: FactorizedProblem,
+    w: Array,
+    rng: np.random.Generator,
+    *,
+    rank: int | None = None,
+    solver: Solver | None = None,
+    trace: Trace | None = None,
+) -> SolverRun:
+    """Return the fit of least rank found that reproduces exact data, for any operator.
+
+    Ranks are tried upwards from the spectral gap of the convex solution (after one step down), each
+    by Gauss-Newton from that solution, until the residual vanishes or the unknowns outnumber the
+    measurements. Without success the run with the least residual is returned.
+    """
+    m = problem.operator.num_measurements
+    if rank is not None:
+        return refit(problem, w, rank, rng, solver=solver, trace=trace, exact=True)
+    b_norm = float(np.linalg.norm(to_numpy(problem.b)))
+    guess = max(1, spectral_gap(np.linalg.norm(to_numpy(w), axis=0) ** 2))
+    best: SolverRun | None = None
+    k = guess
+    while k <= min(problem.operator.shape) and (
+        degrees_of_freedom(problem, k) <= m or k == guess
+    ):
+        run = refit(problem, w, k, rng, solver=solver, trace=trace, exact=True)
+        if run.status in (Status.USER_STOP, Status.MAX_TIME):
+            return run if best is None or run.point.loss < best.point.loss else best
+        if best is None or run.point.loss < best.point.loss:
+            best = run
+        if run.point.residual_norm <= FIT_TO_ROUNDING * b_norm:
+            break
+        k += 1
+    assert best is not None
+    fits = best.point.residual_norm <= FIT_TO_ROUNDING * b_norm
+    while fits and best.point.w.shape[1] > 1:
+        smaller = int(best.point.w.shape[1]) - 1
+        run = refit(problem, best.point.w, smaller, rng, solver=solver, trace=trace, exact=True)
+        if run.point.residual_norm > FIT_TO_ROUNDING * b_norm:
+            break
+        best = run
+    return best
