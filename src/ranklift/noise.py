@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, like, namespace, norm, to_numpy
+from .arrays import Array, is_numpy_array, like, namespace, norm, to_numpy
 from .nuclear_norm import continuation, geometric_path
+from .operators import MeasurementOperator
 from .problem import FactorizedProblem
-from .refit import candidate_ranks, refit, spectral_gap
+from .refit import candidate_ranks, degrees_of_freedom, refit, spectral_gap
 from .spectral import top_singular_triplets
 from .trace import Trace
 
@@ -76,43 +77,74 @@ class HoldOut:
         }
 
 
-def hold_out(
-    problem: FactorizedProblem,
-    rng: np.random.Generator,
-    *,
-    rank: int | None = None,
-    regularization: float | None = None,
-    trace: Trace | None = None,
-) -> HoldOut | None:
-    """Choose lambda and the refit rank by the error on a tenth of the measurements.
+@dataclass(frozen=True)
+class Split:
+    """A training problem and the measurements held out of it."""
 
-    A warm-started path of falling lambda is followed while the error falls; then refits at the
-    ranks below that of the best solution are compared. None when stopped before the first answer.
-    """
-    trace = trace if trace is not None else Trace()
+    training: FactorizedProblem
+    operator: MeasurementOperator
+    held: Array
+    share: float
+
+
+def split_measurements(problem: FactorizedProblem, rng: np.random.Generator) -> Split:
+    """Hold out a random tenth of the measurements."""
     m = problem.operator.num_measurements
     shuffled = rng.permutation(m)
     count = max(1, round(SHARE * m))
     test, train = np.sort(shuffled[:count]), np.sort(shuffled[count:])
     xp = namespace(problem.b)
-    operator, b = problem.operator.subset(train).canonical(
-        xp.take(problem.b, like(train, problem.b))
-    )
-    training = FactorizedProblem(
-        operator, b, problem.factorization, counts=problem.counts
-    )
-    held_operator = problem.operator.subset(test)
-    held = xp.take(problem.b, like(test, problem.b))
+
+    def take(index: np.ndarray) -> tuple[MeasurementOperator, Array]:
+        return problem.operator.subset(index), xp.take(problem.b, like(index, problem.b))
+
+    operator, b = take(train)
+    if is_numpy_array(b):
+        operator, b = operator.canonical(b)
+    held_operator, held = take(test)
+    training = FactorizedProblem(operator, b, problem.factorization, counts=problem.counts)
+    return Split(training, held_operator, held, count / m)
+
+
+def hold_out(
+    split: Split,
+    rng: np.random.Generator,
+    *,
+    rank: int | None = None,
+    regularization: float | None = None,
+    trace: Trace | None = None,
+    stop_at_rank: int | None = None,
+) -> HoldOut | None:
+    """Choose lambda and the refit rank by the error on the held-out measurements.
+
+    A warm-started path of falling lambda is followed while the error falls; then refits at the
+    ranks below that of the best solution are compared. None when stopped before the first answer.
+
+    Parameters
+    ----------
+    split : Split
+    rank : int, optional
+        Compare refits at this rank only.
+    regularization : float, optional
+        Follow the path to this lambda (for all measurements) only.
+    stop_at_rank : int, optional
+        Leave the path when the solution reaches this rank: enough to compare problems cheaply.
+    """
+    trace = trace if trace is not None else Trace()
+    training, held_operator, held = split.training, split.operator, split.held
+    count = held_operator.num_measurements
+    # ||A*(w)|| grows like the square root of the number of measurements.
+    growth = 1.0 / np.sqrt(1.0 - split.share)
 
     def error(w: Array) -> float:
-        problem.counts.apply += 1
+        training.counts.apply += 1
         return norm(held_operator.apply_product(*training.parts(w)) - held) / np.sqrt(count)
 
     scale = training.scale
     lambdas = (
         geometric_path(scale, 1e-3 * scale, PATH_RATIO)
         if regularization is None
-        else geometric_path(scale, regularization * np.sqrt(train.size / m), 0.5)
+        else geometric_path(scale, regularization / growth, 0.5)
     )
     path: list[tuple[float, int, float]] = []
     ranks: dict[int, float] = {}
@@ -133,13 +165,16 @@ def hold_out(
             break
         if trace.stop_requested or trace.out_of_time:
             break
+        if stop_at_rank is not None and run.w.shape[1] >= stop_at_rank:
+            break
     if best_run is None:
         return None
     best_w, chosen = best_run.w, best_run.regularization
     available = int(best_w.shape[1])
     worse = 0
     for k in [rank] if rank is not None else candidate_ranks(available):
-        if trace.stop_requested or trace.out_of_time or worse == 2:
+        crowded = degrees_of_freedom(training, k or 1) > training.operator.num_measurements // 2
+        if trace.stop_requested or trace.out_of_time or worse == 2 or (crowded and ranks):
             break
         if k not in ranks:
             ranks[k] = error(refit(training, best_w[:, :k], k, rng, trace=trace, loose=True).point.w)
@@ -147,8 +182,7 @@ def hold_out(
     refit_rank = min(ranks, key=lambda k: ranks[k]) if ranks else available
     refit_error = ranks.get(refit_rank, best)
     return HoldOut(
-        # ||A*(w)|| grows like the square root of the number of measurements.
-        float(chosen * np.sqrt(m / train.size)),
+        float(chosen * growth),
         refit_rank,
         best,
         refit_error,

@@ -18,7 +18,7 @@ from .certificates.verify import answer_reports, convex_reports
 from .errors import ConvergenceWarning, InputError, RankError, ShapeError
 from .escapes import Escape
 from .factorizations import Asymmetric, Symmetric
-from .noise import HoldOut, hold_out, noise_estimate, noise_level
+from .noise import HoldOut, hold_out, noise_estimate, noise_level, split_measurements
 from .nuclear_norm import NuclearNormRun, continuation, geometric_path, solve_nuclear_norm
 from .operators import EntrySampling, MeasurementOperator
 from .problem import FactorizedProblem
@@ -43,6 +43,9 @@ GAP_TOLERANCE = 1e-6
 EXACT_SHRINKAGE = 0.1
 """lambda of the regularised stage for exact data, as a share of ||A*(b)||_2: small enough to show
 the leading spectrum, large enough to cost a fraction of the rank search that follows."""
+
+SEED_SALT = 0x72616E6B
+"""Keeps our random streams apart from a caller's of the same seed."""
 
 log = logging.getLogger("ranklift")
 
@@ -145,7 +148,7 @@ def recover(
     check_memory(operator, rank or 10)
     local_solver = _solver(solver)
     problem = _pose(operator, b, symmetric)
-    generator = np.random.default_rng(rng)
+    generator = _generator(rng)
     trace = Trace(max_time_s=float("inf") if max_time is None else float(max_time))
     search = _Search(problem, generator, trace, rank, sigma, lam, local_solver, tol)
     with threads.single_threaded_blas(), progress_callback(progress, callback) as observer:
@@ -235,7 +238,11 @@ class _Search:
         fixed = self.regularization if isinstance(self.regularization, float) else None
         if self.noise == "estimate":
             self.held_out = hold_out(
-                self.problem, self.rng, rank=self.rank, regularization=fixed, trace=self.trace
+                split_measurements(self.problem, self.rng),
+                self.rng,
+                rank=self.rank,
+                regularization=fixed,
+                trace=self.trace,
             )
             if fixed is None:
                 return None if self.held_out is None else self.held_out.regularization
@@ -388,6 +395,13 @@ class _Search:
             spent = self.trace.elapsed_s - begun
             self.stage_times[name] = self.stage_times.get(name, 0.0) + spent
             log.info("stage %s: %.2f s", name, spent)
+
+
+def _generator(rng: np.random.Generator | int | None) -> np.random.Generator:
+    # A plain default_rng(seed) would repeat the draws of a caller who masks data with that seed.
+    if isinstance(rng, (int, np.integer)):
+        return np.random.default_rng([int(rng), SEED_SALT])
+    return np.random.default_rng(rng)
 
 
 def _pose(operator: MeasurementOperator, b: Array, symmetric: bool) -> FactorizedProblem:

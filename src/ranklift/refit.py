@@ -51,7 +51,7 @@ def refit(
         else:
             solver = TrustRegion(float("inf"), max_inner=50) if loose else TrustRegion()
     stopping = Stopping(
-        gradient_tol=1e-4 if loose else tol, max_iterations=20 if loose else 300
+        gradient_tol=1e-4 if loose else tol, max_iterations=20 if loose else 100
     )
     if exact:
         stopping = Stopping(gradient_tol=1e-15, max_iterations=100)
@@ -158,15 +158,18 @@ class DiscrepancyTest:
 def spectral_gap(values: np.ndarray) -> int:
     """Return the rank before the largest ratio of neighbouring singular values.
 
+    Values below a fiftieth of the largest count as that: the tail of a shrunk spectrum falls to
+    zero by itself, and the ratios there mean nothing.
+
     Examples
     --------
-    >>> spectral_gap(np.array([10.0, 9.0, 0.2, 0.1]))
+    >>> spectral_gap(np.array([10.0, 9.0, 0.2, 1e-9]))
     2
     """
     if values.size < 2:
         return int(values.size)
-    tiny = np.finfo(float).tiny
-    return int(np.argmax(values[:-1] / np.maximum(values[1:], tiny))) + 1
+    floored = np.maximum(values, max(0.02 * float(values.max()), np.finfo(float).tiny))
+    return int(np.argmax(floored[:-1] / floored[1:])) + 1
 
 
 def exact_rank_search(

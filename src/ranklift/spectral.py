@@ -22,6 +22,8 @@ from .arrays import matmul, to_numpy
 FAILURE_PROBABILITY = 1e-10
 """Chance that a random start misleads one bound: small beside any other risk of a user."""
 
+_SALT = 0x6C616E637A6F73
+
 BASIS_BYTES = 100_000_000
 """Most memory of one Lanczos basis: a bound that needs more steps is given up, and says so."""
 
@@ -104,9 +106,16 @@ def largest_eigenvalue(
     ValueError
         When H returns a number that is not finite.
     """
-    start = rng.standard_normal(n)
+    # A stream of its own: a user's factors drawn from the same seed must not be the start vector.
+    start = np.random.default_rng([_SALT, *rng.integers(2**32, size=4)]).standard_normal(n)
+    full = float(np.linalg.norm(start))
     if project is not None:
         start = project(start)
+        if np.linalg.norm(start) <= 1e-13 * full:  # rounding: nothing is left to search
+            start = np.zeros(n)
+        start = project(start)
+    if n == 0:
+        return ExtremeEigenvalue(floor or 0.0, floor or 0.0, np.zeros((0, 0)), np.zeros(0), 0)
     max_steps = min(n, max(2, min(max_steps, BASIS_BYTES // (8 * n))))
     basis = np.empty((max_steps + 1, n))
     alphas, betas = np.empty(max_steps), np.empty(max_steps)

@@ -77,7 +77,7 @@ class Identifiability(Certificate):
             low, high = low / gain, high / gain
         else:
             low, high, direction = self._by_blocks(problem, u, v, rng, gain)
-        return self._report(low, high, dimension, "", direction)
+        return self._report(low, high, dimension, "", direction, gain)
 
     def _by_blocks(
         self,
@@ -128,7 +128,13 @@ class Identifiability(Certificate):
         return float(np.sqrt(low)) / gain, high / gain, np.concatenate([c, b])
 
     def _report(
-        self, low: float, high: float, dimension: int, reason: str, direction: np.ndarray | None
+        self,
+        low: float,
+        high: float,
+        dimension: int,
+        reason: str,
+        direction: np.ndarray | None,
+        gain: float = float("nan"),
     ) -> CertificateReport:
         if low >= self.threshold:
             verdict = Verdict.HOLDS
@@ -148,7 +154,11 @@ class Identifiability(Certificate):
             source="implicit function theorem on the rank-r manifold (C4); enclosure own derivation",
             witness={"tangent": direction} if verdict is Verdict.FAILS and direction is not None
             else None,
-            details={"upper_estimate": high, "tangent_dimension": float(dimension)},
+            details={
+                "upper_estimate": high,
+                "tangent_dimension": float(dimension),
+                "gain": gain,  # measured * gain is a singular value in the operator's own units
+            },
         )
 
 

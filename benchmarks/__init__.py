@@ -1,0 +1,1 @@
+"""Benchmarks of ranklift beside its peers: `python -m benchmarks.NAME [--quick]`."""

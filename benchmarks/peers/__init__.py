@@ -1,0 +1,1 @@
+"""Peer methods at their best fair settings, one file a package."""

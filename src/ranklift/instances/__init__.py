@@ -1,0 +1,27 @@
+"""Instances: hard problems with known answers, and generators of random ones."""
+
+from .counterexamples import deep_is_not_sparse, flat_is_not_nuclear, unbalanced_saddle
+from .generators import entry_completion, gaussian_sensing, random_low_rank
+from .hard_instances import (
+    rank_one_truth,
+    rip_half,
+    sod_three_by_three,
+    two_by_two_weighted,
+)
+from .perturbed_completion import perturbed_matrix_completion
+from .record import Instance
+
+__all__ = [
+    "Instance",
+    "deep_is_not_sparse",
+    "entry_completion",
+    "flat_is_not_nuclear",
+    "gaussian_sensing",
+    "perturbed_matrix_completion",
+    "random_low_rank",
+    "rank_one_truth",
+    "rip_half",
+    "sod_three_by_three",
+    "two_by_two_weighted",
+    "unbalanced_saddle",
+]

@@ -1,0 +1,117 @@
+"""Cases shared by the contract tests: what is registered, and small instances of it.
+
+Contract tests run over the registries, so that a new operator, solver or certificate is tested by
+being registered. Classes that tests define themselves are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import array_api_strict
+import numpy as np
+
+import referee
+from ranklift import operators
+from ranklift.arrays import to_numpy
+from ranklift.operators import OPERATORS, MeasurementOperator
+
+
+def registered(registry: dict[str, Any]) -> list[str]:
+    """Return the names that the library itself registered."""
+    return sorted(n for n, cls in registry.items() if cls.__module__.startswith("ranklift."))
+
+
+OPERATOR_NAMES = registered(OPERATORS)
+
+
+def operator_example(name: str, seed: int = 0) -> MeasurementOperator:
+    """Return the small instance that the operator offers for tests."""
+    return OPERATORS[name].example(np.random.default_rng(seed))
+
+
+def _entries(rng: np.random.Generator) -> operators.EntrySampling:
+    flat = rng.permutation(36)[:25]
+    return operators.EntrySampling(flat // 6, flat % 6, (6, 6))
+
+
+_SQUARE: dict[str, Callable[[np.random.Generator], MeasurementOperator]] = {
+    "DenseSensing": lambda rng: operators.DenseSensing(rng.standard_normal((20, 5, 5))),
+    "EntrySampling": _entries,
+    "IdentitySensing": lambda rng: operators.IdentitySensing((5, 5)),
+    "FromLinearOperator": lambda rng: operators.FromLinearOperator(
+        rng.standard_normal((18, 25)), (5, 5)
+    ),
+    "Weighted": lambda rng: _entries(rng).weighted(rng.uniform(0.5, 2.0, 25)),
+    "Scaled": lambda rng: _entries(rng).scaled(rng.uniform(0.5, 2, 6), rng.uniform(0.5, 2, 6)),
+    "Subset": lambda rng: operators.Subset(operators.IdentitySensing((5, 5)), [3, 1, 17, 22, 8]),
+    "Combination": lambda rng: (
+        operators.DenseSensing(rng.standard_normal((25, 5, 5)))
+        + -0.5 * operators.IdentitySensing((5, 5))
+    ),
+}
+
+
+def square_example(name: str, seed: int = 0) -> MeasurementOperator:
+    """Return a small instance on square matrices, for symmetric factorizations."""
+    rng = np.random.default_rng(seed)
+    operator = _SQUARE[name](rng) if name in _SQUARE else OPERATORS[name].example(rng)
+    assert operator.shape[0] == operator.shape[1], f"give {name} a square case in tests/cases.py"
+    return operator
+
+
+def explicit_rows(operator: Any) -> np.ndarray:
+    """Build the m x (n1 n2) matrix of A from the operator's data, without its products."""
+    name, (n1, n2) = type(operator).__name__, operator.shape
+    if name == "DenseSensing":
+        return np.asarray(to_numpy(operator.matrices), dtype=float).reshape(-1, n1 * n2)
+    if name == "EntrySampling":
+        return referee.entry_rows(operator.rows, operator.cols, (n1, n2))
+    if name == "IdentitySensing":
+        return np.eye(n1 * n2)
+    if name == "FromLinearOperator":
+        return np.stack([operator.linop.matvec(e) for e in np.eye(n1 * n2)], axis=1)
+    if name == "Weighted":
+        return operator.weights[:, None] * explicit_rows(operator.base)
+    if name == "Scaled":
+        scales = np.outer(operator.row_scale, operator.column_scale).ravel()
+        return explicit_rows(operator.base) * scales[None, :]
+    if name == "Subset":
+        return explicit_rows(operator.base)[operator.index]
+    if name == "Combination":
+        parts = zip(operator.factors, operator.parts, strict=True)
+        return np.sum([factor * explicit_rows(part) for factor, part in parts], axis=0)
+    return operator.normal_matrix()
+
+
+def strict(x: np.ndarray) -> Any:
+    """Return an array that allows nothing outside of the array API standard."""
+    return array_api_strict.asarray(np.ascontiguousarray(x))
+
+
+def strict_operator(operator: Any) -> MeasurementOperator:
+    """Return the operator with data of its own, where it keeps a namespace, as strict arrays."""
+    name = type(operator).__name__
+    if name == "DenseSensing":
+        return operators.DenseSensing(strict(operator.matrices))
+    if name == "Combination":
+        parts = tuple(strict_operator(part) for part in operator.parts)
+        return operators.Combination(parts, operator.factors)
+    if name == "Weighted":
+        return operators.Weighted(strict_operator(operator.base), operator.weights)
+    if name == "Scaled":
+        base = strict_operator(operator.base)
+        return operators.Scaled(base, operator.row_scale, operator.column_scale)
+    if name == "Subset":
+        return operators.Subset(strict_operator(operator.base), operator.index)
+    return operator
+
+
+def assert_close(actual: Any, desired: Any, rtol: float = 1e-11) -> None:
+    """Compare two arrays by the norm of the difference relative to the larger norm."""
+    actual, desired = np.asarray(to_numpy(actual)), np.asarray(to_numpy(desired))
+    assert actual.shape == desired.shape
+    scale = max(np.linalg.norm(actual), np.linalg.norm(desired))
+    difference = np.linalg.norm(actual - desired)
+    assert difference <= rtol * scale, f"relative difference {difference / scale:.2e} > {rtol:.0e}"
