@@ -61,6 +61,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-docs
+	rm -rf docs/generated
 	$(BIN)/python -m sphinx -W --keep-going -n -b html docs docs/_build/html
 
 BENCHMARKS := exact_completion imputation nuclear_norm ratings scale import_time

@@ -24,12 +24,14 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 html_math_renderer = "mathml"
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["formula.css"]
 html_title = f"ranklift {release}"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
-# -- API reference: public names, documented where users import them from ---------------------------
+# -- API reference: public names, documented where users import them from
 autosummary_generate = True
 autosummary_imported_members = True
 autosummary_ignore_module_all = False
@@ -42,14 +44,14 @@ add_module_names = False
 nitpick_ignore_regex = [("py:class", r"(abc|enum|sklearn)\..*")]
 
 
-# -- Formulas as MathML: every browser shows it, and a page needs no script from the network ---------
+# -- Formulas as MathML: browsers show it, and a page needs no script from the network
 def _inline(translator: Any, node: Any) -> None:
     translator.body.append(tex2mathml(node.astext()))
     raise nodes.SkipNode
 
 
 def _block(translator: Any, node: Any) -> None:
-    translator.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    translator.body.append(f'<div class="formula">{tex2mathml(node.astext(), as_block=True)}</div>')
     raise nodes.SkipNode
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array, is_numpy_array, like, namespace, norm, to_numpy
+from .certificates.sampling import sampled_entries
 from .nuclear_norm import continuation, geometric_path
 from .operators import MeasurementOperator
 from .problem import FactorizedProblem
@@ -23,6 +24,12 @@ PATH_RATIO = 0.75
 
 WORTHWHILE = 1e-3
 """Relative gain of hold-out error below which a path is not followed further down."""
+
+STARVED_SHARE = 0.05
+"""Share of rows or columns with too few samples up to which refits are tried at all."""
+
+HOPELESS = 1.3
+"""A refit this much worse than the regularised solution: too few samples a row for any refit."""
 
 
 def noise_level(problem: FactorizedProblem, sigma: float, rng: np.random.Generator) -> float:
@@ -54,6 +61,8 @@ class HoldOut:
         Refit rank of the least hold-out error.
     convex_error, refit_error : float
         Root mean square hold-out errors of the two stages at their best.
+    w : array
+        The regularised solution of the training part: the start for all measurements.
     path, ranks : list of (lambda, rank, error), list of (rank, error)
     """
 
@@ -61,6 +70,7 @@ class HoldOut:
     rank: int
     convex_error: float
     refit_error: float
+    w: Array = field(repr=False)
     path: list[tuple[float, int, float]] = field(default_factory=list)
     ranks: list[tuple[int, float]] = field(default_factory=list)
 
@@ -71,9 +81,9 @@ class HoldOut:
             "regularization": self.regularization,
             "rank": self.rank,
             "convex_error": self.convex_error,
-            "refit_error": self.refit_error,
-            "path": [list(row) for row in self.path],
-            "ranks": [list(row) for row in self.ranks],
+            "refit_error": self.refit_error if np.isfinite(self.refit_error) else None,
+            "path": [[float(lam), rank, float(error)] for lam, rank, error in self.path],
+            "ranks": [[rank, float(error)] for rank, error in self.ranks],
         }
 
 
@@ -148,20 +158,27 @@ def hold_out(
     )
     path: list[tuple[float, int, float]] = []
     ranks: dict[int, float] = {}
-    best_run, best, overall = None, float("inf"), float("inf")
-    for run in continuation(training, lambdas, rng, trace=trace):
+    best_run, best, overall, last_gain = None, float("inf"), float("inf"), 0.0
+    for run in continuation(
+        training, lambdas, rng, trace=trace, stop_at_rank=stop_at_rank
+    ):
         value = error(run.w)
         path.append((run.regularization, int(run.w.shape[1]), value))
         if value < best or regularization is not None:
             best, best_run = value, run
         # A matrix of truly low rank shows itself early: its refit then beats every lambda.
         shown = spectral_gap(np.linalg.norm(to_numpy(run.w), axis=0) ** 2)
-        if rank is None and shown and shown not in ranks:
+        hopeless = bool(ranks) and min(ranks.values()) > HOPELESS * best
+        sensible = shown and shown not in ranks and _carries(training.operator, shown)
+        if rank is None and sensible and not hopeless:
             ranks[shown] = error(refit(training, run.w, shown, rng, trace=trace, loose=True).point.w)
         reached = min([best, *ranks.values()])
         gain, overall = overall - reached, reached
         started = run.w.shape[1] > 0 and len(path) > 3
-        if regularization is None and started and gain < WORTHWHILE * overall:
+        # The next gain, if gains go on falling at this rate.
+        expected = gain * min(1.0, gain / last_gain) if last_gain > 0 else gain
+        last_gain = gain
+        if regularization is None and started and expected < WORTHWHILE * overall:
             break
         if trace.stop_requested or trace.out_of_time:
             break
@@ -169,26 +186,46 @@ def hold_out(
             break
     if best_run is None:
         return None
-    best_w, chosen = best_run.w, best_run.regularization
+    chosen = best_run.regularization
+    if regularization is None:
+        # The flat bottom of the error: the largest lambda there is the cheapest and the simplest.
+        chosen = next(lam for lam, _, value in path if value <= (1 + WORTHWHILE) * best)
+    best_w = best_run.w
     available = int(best_w.shape[1])
     worse = 0
     for k in [rank] if rank is not None else candidate_ranks(available):
         crowded = degrees_of_freedom(training, k or 1) > training.operator.num_measurements // 2
+        hopeless = bool(ranks) and min(ranks.values()) > HOPELESS * best
         if trace.stop_requested or trace.out_of_time or worse == 2 or (crowded and ranks):
+            break
+        if hopeless or stop_at_rank is not None or not _carries(training.operator, k or 1):
             break
         if k not in ranks:
             ranks[k] = error(refit(training, best_w[:, :k], k, rng, trace=trace, loose=True).point.w)
         worse = worse + 1 if ranks[k] > 1.02 * min(ranks.values()) else 0
-    refit_rank = min(ranks, key=lambda k: ranks[k]) if ranks else available
-    refit_error = ranks.get(refit_rank, best)
+    refit_rank = min(ranks, key=lambda k: ranks[k]) if ranks else (rank or available)
+    refit_error = ranks.get(refit_rank, float("inf"))
     return HoldOut(
         float(chosen * growth),
         refit_rank,
         best,
         refit_error,
+        best_w,
         path,
         sorted(ranks.items()),
     )
+
+
+def _carries(operator: MeasurementOperator, rank: int) -> bool:
+    """Whether nearly every row and column has more than ``rank`` samples.
+
+    With fewer a refit has free directions there, and its predictions blow up.
+    """
+    sampling = sampled_entries(operator)
+    if sampling is None:
+        return True
+    starved = [np.mean(counts <= rank) for counts in (sampling.row_counts, sampling.column_counts)]
+    return max(starved) <= STARVED_SHARE
 
 
 def noise_estimate(problem: FactorizedProblem, residual: Array, rank: int) -> float:

@@ -63,6 +63,7 @@ def solve_nuclear_norm(
     trace: Trace | None = None,
     solver: Solver | None = None,
     certified: bool = True,
+    stop_at_rank: int | None = None,
     max_rounds: int = 60,
 ) -> NuclearNormRun:
     """Minimise 1/2 ||A(X) - b||^2 + lambda ||X||_* from W to a relative duality gap.
@@ -80,6 +81,8 @@ def solve_nuclear_norm(
         The dual certificate decides about saddles and costs less than a curvature test.
     certified : bool, default True
         Whether the gap must be certified; a path only needs good starting points.
+    stop_at_rank : int, optional
+        Leave as soon as the search rank reaches it, with Status.MAX_ITERATIONS.
     max_rounds : int
         Rounds of search, certificate and lift.
 
@@ -131,6 +134,8 @@ def solve_nuclear_norm(
             return best
         if status in (Status.USER_STOP, Status.MAX_TIME):
             return replace(best, status=status)
+        if stop_at_rank is not None and w.shape[1] >= stop_at_rank:
+            return replace(best, status=Status.MAX_ITERATIONS)
         if stalls > 12:
             return replace(best, status=Status.STALLED)
         lifting = False
@@ -186,6 +191,7 @@ def continuation(
     tolerance: float = CONTINUATION_GAP,
     trace: Trace | None = None,
     solver: Solver | None = None,
+    stop_at_rank: int | None = None,
 ) -> Iterator[NuclearNormRun]:
     """Solve for falling lambda, each from the last answer; stop at the caller's wish.
 
@@ -205,6 +211,7 @@ def continuation(
             trace=trace,
             solver=solver,
             certified=False,
+            stop_at_rank=stop_at_rank,
         )
         yield run
         if run.status in (Status.USER_STOP, Status.MAX_TIME):

@@ -23,7 +23,8 @@ from .nuclear_norm import NuclearNormRun, continuation, geometric_path, solve_nu
 from .operators import EntrySampling, MeasurementOperator
 from .problem import FactorizedProblem
 from .progress import progress_callback
-from .refit import DiscrepancyTest, exact_rank_search, refit
+from .refit import DiscrepancyTest, exact_rank_search
+from .refit import refit as refit_at
 from .result import ConvexSolution, Recovery
 from .solvers import SOLVERS, Solver
 from .status import Status
@@ -67,6 +68,7 @@ def recover(
     callback: Callback | None = None,
     progress: bool = False,
     init: str | tuple[Array, Array] | Array | None = None,
+    refit: bool | str = "auto",
 ) -> Recovery:
     """Recover a low-rank matrix from its measurements, and certify what was found.
 
@@ -108,7 +110,12 @@ def recover(
     progress : bool, default False
         Show a progress line on standard error after two seconds.
     init : "spectral", "small_random", (L, R), U or None
-        Start of the refit; by default the regularised solution (exact entries: the rank search).
+        Start of the refit (with refit=False, of the regularised stage); by default the refit
+        starts from the regularised solution, for exact entries from the rank search.
+    refit : bool or "auto", default "auto"
+        Whether the answer is refitted without shrinkage. "auto" does, unless a hold-out
+        (noise="estimate") finds the regularised solution to predict better; that solution is then
+        the answer.
 
     Returns
     -------
@@ -150,11 +157,11 @@ def recover(
     problem = _pose(operator, b, symmetric)
     generator = _generator(rng)
     trace = Trace(max_time_s=float("inf") if max_time is None else float(max_time))
-    search = _Search(problem, generator, trace, rank, sigma, lam, local_solver, tol)
+    search = _Search(problem, generator, trace, rank, sigma, lam, local_solver, tol, refit)
     with threads.single_threaded_blas(), progress_callback(progress, callback) as observer:
         trace.callback = observer
         start = _start(problem, init, rank, generator)
-        convex = search.regularised_stage()
+        convex = search.regularised_stage(start)
         w, status = search.answer_stage(convex, start)
         w, status = search.escape_stage(w, status, escapes)
         result = search.finish(w, status, convex, certify)
@@ -181,6 +188,7 @@ class _Search:
     regularization: float | str | None
     solver: Solver | None
     tol: float
+    refit: bool | str = "auto"
     held_out: HoldOut | None = None
     revealed: int | None = None
     discrepancy: DiscrepancyTest | None = None
@@ -195,27 +203,34 @@ class _Search:
         """Whether the data are free of noise."""
         return self.noise == 0.0
 
-    def regularised_stage(self) -> NuclearNormRun | None:
-        """Stage (i): choose lambda, follow the path down to it, certify the solution there."""
+    def regularised_stage(self, start: Array | None) -> NuclearNormRun | None:
+        """Stage (i): choose lambda, follow the path down to it, certify the solution there.
+
+        A start near the solution (the caller's, or that of a hold-out) replaces the path.
+        """
         if self.regularization is None and self.noise != "estimate":
             return None
         with self._stage("regularised"):
             lam = self._lambda()
             if lam is None:
                 return None
+            near = start if self.refit is False else None
+            if near is None and self.held_out is not None:
+                near = self.held_out.w
             run: NuclearNormRun | None = None
-            for step in continuation(
-                self.problem, geometric_path(self.problem.scale, lam), self.rng, trace=self.trace
-            ):
+            path = [] if near is not None else geometric_path(self.problem.scale, lam)
+            for step in continuation(self.problem, path, self.rng, trace=self.trace):
                 run = step
                 if self._explains(step.w):
                     break
-            if run is None or self.trace.stop_requested or self.trace.out_of_time:
+            if self.trace.stop_requested or self.trace.out_of_time:
                 return run
+            if run is not None:
+                near, lam = run.w, run.regularization
             return solve_nuclear_norm(
                 self.problem,
-                run.regularization,
-                run.w,
+                lam,
+                self._empty() if near is None else near,
                 self.rng,
                 tolerance=GAP_TOLERANCE,
                 trace=self.trace,
@@ -263,10 +278,12 @@ class _Search:
             kept = w if convex is not None or self.trace.newest is None else self.trace.newest
             return kept, Status.USER_STOP if self.trace.stop_requested else Status.MAX_TIME
         problem, rng, trace = self.problem, self.rng, self.trace
+        if convex is not None and not self._wants_refit():
+            return w, convex.status
         with self._stage("answer"):
             if start is not None:
                 k = int(start.shape[1])
-                run = refit(
+                run = refit_at(
                     problem, start, k, rng,
                     tol=self.tol, solver=self.solver, trace=trace, exact=self.exact,
                 )  # fmt: skip
@@ -292,10 +309,16 @@ class _Search:
                 return w, Status.CONVERGED  # nothing rises above the noise: the answer is 0
             if self.discrepancy is not None and k in self.discrepancy.refits:
                 w = self.discrepancy.refits[k].point.w
-            run = refit(problem, w, k, rng, tol=self.tol, solver=self.solver, trace=trace)
+            run = refit_at(problem, w, k, rng, tol=self.tol, solver=self.solver, trace=trace)
             return run.point.w, run.status
         kept = trace.newest if trace.newest is not None else w
         return kept, Status.USER_STOP
+
+    def _wants_refit(self) -> bool:
+        if self.refit != "auto":
+            return bool(self.refit)
+        held = self.held_out
+        return held is None or self.rank is not None or held.refit_error <= held.convex_error
 
     def escape_stage(
         self, w: Array, status: Status, escapes: Sequence[Escape] | str | None
@@ -311,7 +334,7 @@ class _Search:
                 candidate = escape.propose(self.problem, w, {}, self.rng)
                 if candidate is None:
                     continue
-                run = refit(
+                run = refit_at(
                     self.problem, candidate.w, int(candidate.w.shape[1]), self.rng,
                     tol=self.tol, solver=self.solver, trace=self.trace, exact=self.exact,
                 )  # fmt: skip
@@ -324,16 +347,17 @@ class _Search:
     ) -> Recovery:
         """Balance, check the certificates, and put the answer together."""
         problem = self.problem
-        w = problem.gauge(w)
         residual = problem.operator.apply_product(*problem.parts(w)) - problem.b
         problem.counts.apply += 1
-        left, right = problem.parts(w)
+        left, right = problem.parts(problem.gauge(w))
         b_norm = norm(problem.b)
         certificates = {}
         interrupted = self.trace.stop_requested
         with self._stage("certificates"):
-            if certify and w.shape[1] and not interrupted:
-                certificates = answer_reports(problem, w, self.rng)
+            # Without a refit the answer is the regularised solution, checked below as what it is.
+            refitted = convex is None or w is not convex.w
+            if certify and w.shape[1] and not interrupted and refitted:
+                certificates = answer_reports(problem, problem.gauge(w), self.rng)
         solution = None
         if convex is not None:
             with self._stage("certificates"):

@@ -82,6 +82,8 @@ class Recovery:
         Numbers measured at the last iterate (eps_g, eps_h).
     provenance : dict
         Versions, seed, settings.
+    extras : dict of arrays
+        Whatever belongs to the answer beside it (offsets, scales, labels); saved with it.
     operator, measurements
         The data, kept for ``save`` and for certificates.
     """
@@ -102,6 +104,7 @@ class Recovery:
     holdout: dict[str, Any] | None = None
     measures: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     operator: MeasurementOperator | None = field(default=None, repr=False)
     measurements: Array | None = field(default=None, repr=False)
 
@@ -212,6 +215,7 @@ class Recovery:
             arrays["measurements"] = to_numpy(self.measurements)
             for key, value in self.operator.to_arrays().items():
                 arrays[f"operator.{key}"] = value
+        arrays |= {f"extra.{key}": np.asarray(value) for key, value in self.extras.items()}
         arrays["document"] = np.array(json.dumps(document))
         handle, aside = tempfile.mkstemp(dir=path.parent or ".", suffix=".partial")
         try:
@@ -301,6 +305,7 @@ def _from_document(arrays: Mapping[str, np.ndarray], document: dict[str, Any]) -
         holdout=document["holdout"],
         measures=document["measures"],
         provenance=document["provenance"],
+        extras={key[6:]: arrays[key] for key in arrays if key.startswith("extra.")},
         operator=operator,
         measurements=arrays.get("measurements"),
     )

@@ -33,8 +33,9 @@ from .offsets import Offsets, choose_offsets, fit_offsets, units_differ
 LEAST_ENTRIES = 30
 """Fewer observed entries than this cannot be split: only offsets are fitted."""
 
-SCREENING_RANK = 8
-"""Rank of the solutions at which weight exponents are compared: the order does not change below."""
+SCREENING_RANK = 10
+"""Rank of the solutions at which offsets and weight exponents are compared: cheap, and enough to
+tell them apart."""
 
 DENSE_LIMIT = 2_000_000_000
 """Most bytes of a completed table that ``transform`` returns for sparse input."""
@@ -248,17 +249,16 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             scaled = units_differ(table.cols, table.values, table.shape[1])
         else:
             scaled = bool(self.scale)
-        fitted = fit_offsets(
-            *train.triplets, table.shape, kind=kind, damping=damping, scale_columns=scaled
-        )
-        residual, held = fitted.remove(*train.triplets), fitted.remove(*test.triplets)
-        if float(np.linalg.norm(residual)) <= 1e-12 * float(np.linalg.norm(train.values)):
-            return None
         fixed = None if self.regularization == "auto" else float(self.regularization)
-        exponents = self._exponents(table)
         share = test.values.size / table.values.size
 
-        def run(exponent: float, stop_at_rank: int | None) -> HoldOut | None:
+        def run(kind: str, exponent: float, stop_at_rank: int | None) -> HoldOut | None:
+            fitted = fit_offsets(
+                *train.triplets, table.shape, kind=kind, damping=damping, scale_columns=scaled
+            )
+            residual, held = fitted.remove(*train.triplets), fitted.remove(*test.triplets)
+            if float(np.linalg.norm(residual)) <= 1e-12 * float(np.linalg.norm(train.values)):
+                return None
             scales = count_weights(table, exponent)
             operator, b = train.operator(scales).canonical(residual)
             split = Split(
@@ -273,22 +273,26 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 stop_at_rank=stop_at_rank,
             )
 
-        best = exponents[0]
-        if len(exponents) > 1:
-            screened = {e: run(e, SCREENING_RANK) for e in exponents}
-            errors = {
-                e: min(found.convex_error, found.refit_error)
-                for e, found in screened.items()
-                if found is not None
-            }
-            if not errors:
-                return None
-            best = min(errors, key=lambda e: errors[e])
-        found = run(best, None)
+        screened: dict[tuple[str, float], HoldOut | None] = {}
+
+        def least(candidates: list[tuple[str, float]]) -> tuple[str, float]:
+            for key in candidates:
+                if len(candidates) > 1 and key not in screened:
+                    screened[key] = run(*key, SCREENING_RANK)
+            return _least({key: screened[key] for key in candidates if key in screened}) or (
+                candidates[0]
+            )
+
+        # Offsets that help by themselves can add rank to what is left: ask the whole model.
+        # (Scales depend on the offsets, so errors in scaled units cannot be compared.)
+        exponents = self._exponents(table)
+        if self.offsets == "auto" and kind != "none" and not scaled:
+            kind = least([(kind, exponents[0]), ("none", exponents[0])])[0]
+        kind, exponent = least([(kind, e) for e in exponents])
+        found = run(kind, exponent, None)
         if found is None:
             return None
-        base = float(np.sqrt(np.mean(held**2)))
-        return _Selection(kind, damping, scaled, best, found, base)
+        return _Selection(kind, damping, scaled, exponent, found)
 
     def _exponents(self, table: _Table) -> tuple[float, ...]:
         if self.weight_exponent != "auto":
@@ -327,11 +331,17 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         row_index, column_index = (np.flatnonzero(counts) for counts in table.counts)
         kept = table.compressed(row_index, column_index)
         row_scale, column_scale = scales[0][row_index], scales[1][column_index]
-        left_time = None if self.max_time is None else max(1.0, self.max_time - trace.elapsed_s)
+        left_time = None if self.max_time is None else max(0.0, self.max_time - trace.elapsed_s)
+        prediction = self.prediction
+        if prediction == "auto":
+            prediction = "refit" if found.refit_error < found.convex_error else "convex"
+        refit_wanted = prediction == "refit"
         self.recovery_ = recover(
             kept.operator((row_scale, column_scale)),
             residual,
-            rank=max(1, found.rank),
+            rank=found.rank if refit_wanted else None,
+            refit=refit_wanted,
+            init=None if refit_wanted else _without_rows(found.w, table, row_index, column_index),
             noise=max(min(found.convex_error, found.refit_error), np.finfo(float).tiny),
             regularization=found.regularization,
             certify=self.certify,
@@ -339,10 +349,6 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             rng=seed,
             callback=self.callback,
         )
-        refit_better = found.refit_error < found.convex_error
-        prediction = self.prediction
-        if prediction == "auto":
-            prediction = "refit" if refit_better else "convex"
         convex = self.recovery_.convex
         if prediction == "convex" and convex is not None:
             part, penalty = convex.matrix, convex.regularization
@@ -359,8 +365,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.rank_, self.regularization_ = part.rank, found.regularization
         self.weight_exponent_, self.prediction_ = chosen.exponent, prediction
         self.holdout_error_ = min(found.convex_error, found.refit_error)
-        self.holdout_baseline_ = chosen.baseline
-        self.holdout_ = found.to_dict() | {"baseline_error": chosen.baseline}
+        self.holdout_ = found.to_dict()
         mean_count = float(table.counts[0][row_index].mean())
         self._set_factors(left, right, (penalty, chosen.exponent, mean_count))
         self._set_errors(table)
@@ -498,7 +503,24 @@ class _Selection:
     scaled: bool
     exponent: float
     found: HoldOut
-    baseline: float
+
+
+def _least(screened: dict[Any, HoldOut | None]) -> Any:
+    """Return the key of the least hold-out error, compared at a common rank of the solutions.
+
+    Where one problem stops at rank 9 and another at 20, the second would win by its rank.
+    """
+    paths = {key: found for key, found in screened.items() if found is not None}
+    if not paths:
+        return None
+    common = min(max(rank for _, rank, _ in found.path) for found in paths.values())
+
+    def score(found: HoldOut) -> float:
+        ranks = [rank for _, rank, _ in found.path]
+        errors = np.minimum.accumulate([error for _, _, error in found.path])
+        return min(float(np.interp(common, ranks, errors)), found.refit_error)
+
+    return min(paths, key=lambda key: score(paths[key]))
 
 
 @dataclass(frozen=True)
@@ -544,6 +566,14 @@ class _Table:
         if all((scale == 1.0).all() for scale in scales):
             return sampling
         return sampling.scaled(*scales)
+
+
+def _without_rows(
+    w: np.ndarray, table: _Table, row_index: np.ndarray, column_index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the factors of W over the listed rows and columns only."""
+    n1 = table.shape[0]
+    return w[:n1][row_index], w[n1:][column_index]
 
 
 def count_weights(table: _Table, exponent: float) -> tuple[np.ndarray, np.ndarray]:

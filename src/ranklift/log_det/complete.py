@@ -23,6 +23,9 @@ SLOW = 0.85
 NEARLY_EXACT = 1e-3
 """Relative residual below which a failed finish is tried again at one rank less."""
 
+FIRST_STEPS, MOST_STEPS = 10, 30
+"""Gauss-Newton steps before and after that."""
+
 DOUBTFUL_SHARE = 0.75
 """An exact fit whose dimension exceeds this share of m may have a rank too high: look below it."""
 
@@ -234,13 +237,14 @@ class _Search:
             self.rounds += path.rounds - before
 
     def _try_finish(self, path: Path, k: int) -> bool:
-        fit = self._finish_from(path.u[:, :k] * path.s[:k], k)
-        if self.best is None or fit.relative_residual < self.best.relative_residual:
-            self.best = fit
+        fit = self._finish_from(path.u[:, :k], k, FIRST_STEPS if self.rank_unknown else MOST_STEPS)
         if self.rank_unknown and k > 1 and self.tol < fit.relative_residual < NEARLY_EXACT:
             # A rank too high nearly fits and then crawls: one rank less may end it.
             lower = self._finish_truncated(fit)
-            fit = lower if lower.relative_residual <= self.tol else fit
+            exact = lower.relative_residual <= self.tol
+            fit = lower if exact else self._finish_from(fit.a, k, MOST_STEPS)
+        if self.best is None or fit.relative_residual < self.best.relative_residual:
+            self.best = fit
         if fit.relative_residual > self.tol:
             return False
         self._accept(fit)
@@ -249,7 +253,7 @@ class _Search:
     def _accept(self, fit: Fit) -> None:
         self.best = self._lowest_rank(fit) if self.rank_unknown else fit
 
-    def _finish_from(self, a: np.ndarray, k: int) -> Fit:
+    def _finish_from(self, a: np.ndarray, k: int, max_steps: int = MOST_STEPS) -> Fit:
         """Finish on the well-sampled lines first, then on all.
 
         A line with few samples more than unknowns says nothing about the other factor and makes
@@ -257,21 +261,25 @@ class _Search:
         """
         core = self.samples.restricted(self.samples.well_sampled(k + 2))
         if core.count < 0.5 * self.samples.count:
-            return finish(self.samples, a, tol=self.tol, trace=self.trace)
-        fit = finish(core, a, tol=self.tol, trace=self.trace)
+            return self._finish(self.samples, a, max_steps)
+        fit = self._finish(core, a, max_steps)
         if core.count == self.samples.count:
             return fit
-        if fit.relative_residual > self.tol:
+        if fit.relative_residual > NEARLY_EXACT:
             return fit_outer(self.samples, fit.a)
-        return finish(
-            self.samples, _extended(self.samples, core, fit), tol=self.tol, trace=self.trace
-        )
+        a = _extended(self.samples, core, fit)
+        if fit.relative_residual > self.tol:
+            return fit_outer(self.samples, a)
+        return self._finish(self.samples, a, max_steps)
+
+    def _finish(self, samples: Samples, a: np.ndarray, max_steps: int) -> Fit:
+        return finish(samples, a, tol=self.tol, trace=self.trace, max_steps=max_steps)
 
     def _finish_truncated(self, fit: Fit) -> Fit:
         """Finish at one rank less, from the truncated fit."""
-        left, s, _ = LowRank(fit.a, fit.b).svd()
+        left = LowRank(fit.a, fit.b).svd()[0]
         k = fit.rank - 1
-        return self._finish_from(left[:, :k] * s[:k], k)
+        return self._finish_from(left[:, :k], k)
 
     def _lowest_rank(self, fit: Fit) -> Fit:
         """Lower the rank of an exact fit as long as the well-sampled lines allow it."""

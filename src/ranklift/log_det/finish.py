@@ -18,7 +18,6 @@ from ..preconditioners import block_solver
 from ..trace import Trace
 from .samples import Samples
 
-DEBUG = False
 DENSE_UNKNOWNS = 2000
 """Number of unknowns up to which the normal matrix may be factored."""
 
@@ -60,7 +59,7 @@ def finish(
     *,
     tol: float,
     trace: Trace,
-    max_steps: int = 30,
+    max_steps: int,
 ) -> Fit:
     """Run the finish from A; the result is exact when its relative residual is at most tol.
 
@@ -95,7 +94,6 @@ def finish(
         else:
             damping = max(30 * damping, 1e-4 * rate)
         history.append(fit.relative_residual)
-    if DEBUG: print("      ", fit.rank, " ".join("%.1e" % h for h in history))
     return fit
 
 

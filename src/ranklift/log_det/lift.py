@@ -33,7 +33,7 @@ def lift_rank(
         if k * (samples.inner + samples.outer - k) > PLENTY * samples.count:
             return None
         start = np.concatenate([a, _leading_left_vector(samples, residual, rng)], axis=1)
-        fit = finish(samples, start, tol=tol, trace=trace)
+        fit = finish(samples, start, tol=tol, trace=trace, max_steps=10)
         trace.record(
             "rank_lift",
             k,
