@@ -28,8 +28,8 @@ WORTHWHILE = 1e-3
 STARVED_SHARE = 0.05
 """Share of rows or columns with too few samples up to which refits are tried at all."""
 
-HOPELESS = 1.3
-"""A refit this much worse than the regularised solution: too few samples a row for any refit."""
+CLEAR_GAP = 2.0
+"""Ratio of neighbouring singular values that is worth a refit on the way down the path."""
 
 
 def noise_level(problem: FactorizedProblem, sigma: float, rng: np.random.Generator) -> float:
@@ -167,10 +167,9 @@ def hold_out(
         if value < best or regularization is not None:
             best, best_run = value, run
         # A matrix of truly low rank shows itself early: its refit then beats every lambda.
-        shown = spectral_gap(np.linalg.norm(to_numpy(run.w), axis=0) ** 2)
-        hopeless = bool(ranks) and min(ranks.values()) > HOPELESS * best
+        shown = spectral_gap(np.linalg.norm(to_numpy(run.w), axis=0) ** 2, CLEAR_GAP)
         sensible = shown and shown not in ranks and _carries(training.operator, shown)
-        if rank is None and sensible and not hopeless:
+        if rank is None and sensible:
             ranks[shown] = error(refit(training, run.w, shown, rng, trace=trace, loose=True).point.w)
         reached = min([best, *ranks.values()])
         gain, overall = overall - reached, reached
@@ -195,10 +194,9 @@ def hold_out(
     worse = 0
     for k in [rank] if rank is not None else candidate_ranks(available):
         crowded = degrees_of_freedom(training, k or 1) > training.operator.num_measurements // 2
-        hopeless = bool(ranks) and min(ranks.values()) > HOPELESS * best
         if trace.stop_requested or trace.out_of_time or worse == 2 or (crowded and ranks):
             break
-        if hopeless or stop_at_rank is not None or not _carries(training.operator, k or 1):
+        if stop_at_rank is not None or not _carries(training.operator, k or 1):
             break
         if k not in ranks:
             ranks[k] = error(refit(training, best_w[:, :k], k, rng, trace=trace, loose=True).point.w)

@@ -155,11 +155,11 @@ class DiscrepancyTest:
         return max(self.refits) if self.refits else largest
 
 
-def spectral_gap(values: np.ndarray) -> int:
+def spectral_gap(values: np.ndarray, least_ratio: float = 1.0) -> int:
     """Return the rank before the largest ratio of neighbouring singular values.
 
     Values below a fiftieth of the largest count as that: the tail of a shrunk spectrum falls to
-    zero by itself, and the ratios there mean nothing.
+    zero by itself, and the ratios there mean nothing. 0 when no ratio reaches ``least_ratio``.
 
     Examples
     --------
@@ -169,7 +169,8 @@ def spectral_gap(values: np.ndarray) -> int:
     if values.size < 2:
         return int(values.size)
     floored = np.maximum(values, max(0.02 * float(values.max()), np.finfo(float).tiny))
-    return int(np.argmax(floored[:-1] / floored[1:])) + 1
+    ratios = floored[:-1] / floored[1:]
+    return int(np.argmax(ratios)) + 1 if ratios.max() >= least_ratio else 0
 
 
 def exact_rank_search(

@@ -395,11 +395,15 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     # -- using the fit ------------------------------------------------------------------------
 
     def predict(self, rows: Any, cols: Any = None, *, return_std: bool = False) -> Any:
-        """Return the fitted values at entries of the training table.
+        """Return the fitted values at entries of the training table, or of a whole table.
+
+        ``predict(rows, cols)`` asks for single entries; ``predict(X)`` returns the fitted values of
+        a table with gaps, whose rows may be new: ``transform`` without the observed values.
 
         Parameters
         ----------
         rows, cols : integer arrays, shape (p,)
+            Without ``cols`` the first argument is a table X.
         return_std : bool, default False
             Also return the standard error of each fitted value: noise times the root of
             r_j^T P_i^-1 r_j + l_i^T Q_j^-1 l_i with P, Q the Gram blocks of row i and column j
@@ -412,7 +416,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if cols is None:
-            raise ShapeError("predict without columns", "call predict(rows, cols), or transform(X)")
+            return self._fitted_table(rows)[0]
         rows, cols = np.atleast_1d(rows).astype(int), np.atleast_1d(cols).astype(int)
         n1, n2 = self.shape_
         outside = (rows < 0) | (rows >= n1) | (cols < 0) | (cols >= n2)
@@ -446,6 +450,12 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         TooLargeError
             When a sparse table would not fit into memory as a dense one; use ``predict``.
         """
+        out, (rows, cols, values) = self._fitted_table(X)
+        out[rows, cols] = values
+        return out
+
+    def _fitted_table(self, X: Any) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Return the fitted values of a table and its observed entries."""
         check_is_fitted(self)
         _reject_repetitions(X)
         X = validate_data(
@@ -458,10 +468,8 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"a completed table of {n1 * n2 * 8 / 1e9:.1f} GB",
                 "transform fewer rows at a time, or ask predict(rows, cols) for single entries",
             )
-        rows, cols, values = _observed(X)
-        out = self._complete(rows, cols, values, n1)
-        out[rows, cols] = values
-        return out
+        entries = _observed(X)
+        return self._complete(*entries, n1), entries
 
     def _complete(
         self, rows: np.ndarray, cols: np.ndarray, values: np.ndarray, n1: int

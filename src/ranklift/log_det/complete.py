@@ -237,12 +237,7 @@ class _Search:
             self.rounds += path.rounds - before
 
     def _try_finish(self, path: Path, k: int) -> bool:
-        fit = self._finish_from(path.u[:, :k], k, FIRST_STEPS if self.rank_unknown else MOST_STEPS)
-        if self.rank_unknown and k > 1 and self.tol < fit.relative_residual < NEARLY_EXACT:
-            # A rank too high nearly fits and then crawls: one rank less may end it.
-            lower = self._finish_truncated(fit)
-            exact = lower.relative_residual <= self.tol
-            fit = lower if exact else self._finish_from(fit.a, k, MOST_STEPS)
+        fit = self._finish_from(path.u[:, :k])
         if self.best is None or fit.relative_residual < self.best.relative_residual:
             self.best = fit
         if fit.relative_residual > self.tol:
@@ -253,24 +248,29 @@ class _Search:
     def _accept(self, fit: Fit) -> None:
         self.best = self._lowest_rank(fit) if self.rank_unknown else fit
 
-    def _finish_from(self, a: np.ndarray, k: int, max_steps: int = MOST_STEPS) -> Fit:
-        """Finish on the well-sampled lines first, then on all.
+    def _finish_from(self, a: np.ndarray) -> Fit:
+        """Finish at the rank of A, on the well-sampled lines first, then on all.
 
         A line with few samples more than unknowns says nothing about the other factor and makes
         the search harder; left in, it also lets fits of too high a rank pass.
         """
+        k = int(a.shape[1])
         core = self.samples.restricted(self.samples.well_sampled(k + 2))
         if core.count < 0.5 * self.samples.count:
-            return self._finish(self.samples, a, max_steps)
-        fit = self._finish(core, a, max_steps)
+            core = self.samples
+        cautious = self.rank_unknown and k > 1
+        fit = self._finish(core, a, FIRST_STEPS if cautious else MOST_STEPS)
+        if cautious and self.tol < fit.relative_residual < NEARLY_EXACT:
+            # A rank too high nearly fits and then crawls: one rank less may end it.
+            lower = self._finish_truncated(fit)
+            if lower.relative_residual <= self.tol:
+                return lower
+            fit = self._finish(core, fit.a, MOST_STEPS)
         if core.count == self.samples.count:
             return fit
-        if fit.relative_residual > NEARLY_EXACT:
-            return fit_outer(self.samples, fit.a)
-        a = _extended(self.samples, core, fit)
         if fit.relative_residual > self.tol:
-            return fit_outer(self.samples, a)
-        return self._finish(self.samples, a, max_steps)
+            return fit_outer(self.samples, fit.a)
+        return self._finish(self.samples, _extended(self.samples, core, fit), MOST_STEPS)
 
     def _finish(self, samples: Samples, a: np.ndarray, max_steps: int) -> Fit:
         return finish(samples, a, tol=self.tol, trace=self.trace, max_steps=max_steps)
@@ -278,8 +278,7 @@ class _Search:
     def _finish_truncated(self, fit: Fit) -> Fit:
         """Finish at one rank less, from the truncated fit."""
         left = LowRank(fit.a, fit.b).svd()[0]
-        k = fit.rank - 1
-        return self._finish_from(left[:, :k], k)
+        return self._finish_from(left[:, : fit.rank - 1])
 
     def _lowest_rank(self, fit: Fit) -> Fit:
         """Lower the rank of an exact fit as long as the well-sampled lines allow it."""
