@@ -30,9 +30,7 @@ def spectral(problem: FactorizedProblem, rank: int, rng: np.random.Generator) ->
     energy = float(fitted @ fitted)
     factor = float(fitted @ to_numpy(problem.b)) / energy if energy > 0 else 0.0
     root = np.sqrt(max(factor, 0.0))
-    return problem.factorization.join(
-        like(left * root, problem.b), like(right * root, problem.b)
-    )
+    return problem.factorization.join(like(left * root, problem.b), like(right * root, problem.b))
 
 
 def _positive_part(

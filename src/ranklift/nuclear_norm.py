@@ -159,9 +159,7 @@ def solve_nuclear_norm(
     return replace(best, status=Status.MAX_ITERATIONS)
 
 
-def _record(
-    trace: Trace, round_number: int, gap: DualityGap, w: Array
-) -> None:
+def _record(trace: Trace, round_number: int, gap: DualityGap, w: Array) -> None:
     trace.record(
         "certificate",
         round_number,

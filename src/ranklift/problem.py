@@ -121,9 +121,7 @@ class FactorizedProblem:
     def _normal(self, point: Point, direction: Array, residual: Array | None) -> Array:
         self.counts.hvp += 1
         out = self.factorization.pullback(
-            *self.operator.normal_products(
-                *self.parts(point.w), *self.parts(direction), residual
-            )
+            *self.operator.normal_products(*self.parts(point.w), *self.parts(direction), residual)
         )
         for regularizer in self.regularizers:
             out = out + regularizer.hvp(point.w, direction)
@@ -190,4 +188,3 @@ class FactorizedProblem:
         )
         twin.__dict__["scale"] = self.scale
         return twin
-

@@ -41,7 +41,7 @@ from .validation import (
 GAP_TOLERANCE = 1e-6
 """Relative duality gap at which the regularised stage is certified."""
 
-EXACT_SHRINKAGE = 0.1
+EXACT_SHRINKAGE = 0.3
 """lambda of the regularised stage for exact data, as a share of ||A*(b)||_2: small enough to show
 the leading spectrum, large enough to cost a fraction of the rank search that follows."""
 

@@ -114,9 +114,13 @@ class Balancing(Regularizer):
 
     def hvp(self, w: Array, direction: Array) -> Array:
         """Return the derivative of the gradient."""
-        return 4 * self.weight * (
-            self._signed(direction, self._difference(w, w))
-            + 2 * self._signed(w, self._difference(w, direction))
+        return (
+            4
+            * self.weight
+            * (
+                self._signed(direction, self._difference(w, w))
+                + 2 * self._signed(w, self._difference(w, direction))
+            )
         )
 
     def line(self, w: Array, direction: Array) -> np.ndarray:

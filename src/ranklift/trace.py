@@ -28,7 +28,6 @@ class TraceRow(NamedTuple):
 Callback = Callable[[TraceRow], "bool | None"]
 
 
-
 @dataclass
 class Trace:
     """The rows of a run, in order, and its clock.

@@ -118,9 +118,7 @@ def duality_gap(
     p = orthonormal(left)
     if symmetric:
         q = p
-        found, s_q, t_p = _symmetric_complement(
-            transported, p, n1, rng, target, max_steps, vectors
-        )
+        found, s_q, t_p = _symmetric_complement(transported, p, n1, rng, target, max_steps, vectors)
     else:
         q = orthonormal(right)
         found = largest_singular_value(
@@ -172,7 +170,7 @@ def _norm(core: np.ndarray, symmetric: bool) -> float:
 def _two_by_two(
     core: np.ndarray, below: np.ndarray, beside: np.ndarray, complement: float, symmetric: bool
 ) -> float:
-    """Return the norm (largest eigenvalue) of the 2 x 2 matrix of block norms, inflated by rounding.
+    """Return the norm of the 2 x 2 matrix of block norms, inflated by rounding.
 
     ``below`` = (I - PP^T) S Q, ``beside`` = (I - QQ^T) S^T P.
     """
@@ -283,7 +281,7 @@ class NuclearNormOptimality(Certificate):
                 "no matrix of any rank has a lower regularised objective, up to the relative gap"
             ),
             assumptions=(PROBABILITY, EXACT_LANCZOS),
-            source="Fenchel duality of the nuclear-norm problem; deflated norm bound own derivation",
+            source="Fenchel duality of the nuclear-norm problem; deflated bound own derivation",
             witness=witness,
             details={
                 "primal": gap.primal,

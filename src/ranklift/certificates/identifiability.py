@@ -1,4 +1,4 @@
-"""Identifiability: is the answer locally the only matrix of its rank with these measurements?
+"""Identifiability: whether the answer is locally the only matrix of its rank with these data.
 
 The smallest singular value of A on the tangent space T = {U B^T + C V^T} of the rank-r matrices
 (C4). Positive: X is locally unique, and its inverse bounds the error per unit of noise.
@@ -151,8 +151,9 @@ class Identifiability(Certificate):
             rigor=Rigor.HIGH_PROBABILITY,
             statement=f"{statement} ({reason})" if reason else statement,
             assumptions=(PROBABILITY, EXACT_LANCZOS),
-            source="implicit function theorem on the rank-r manifold (C4); enclosure own derivation",
-            witness={"tangent": direction} if verdict is Verdict.FAILS and direction is not None
+            source="implicit function theorem on the rank-r matrices (C4); enclosure own work",
+            witness={"tangent": direction}
+            if verdict is Verdict.FAILS and direction is not None
             else None,
             details={
                 "upper_estimate": high,
@@ -266,4 +267,3 @@ def _dense(
     low = float(np.sqrt(max(values[0] - rounding, 0.0)))
     high = float(np.linalg.norm(jacobian @ weights))
     return min(low, high), high, np.asarray(direction)
-

@@ -62,9 +62,7 @@ class RankDeficiency(Certificate):
         host = to_numpy(w)
         sigma = float(np.linalg.norm(host[:, -1]))
         u = host[:, -1:] / sigma if sigma > 0 else np.zeros((n, 1))
-        response = to_numpy(
-            plain.operator.apply_product(np.hstack([u, y]), np.hstack([y, u]))
-        )
+        response = to_numpy(plain.operator.apply_product(np.hstack([u, y]), np.hstack([y, u])))
         lowest = least_curvature(plain, w, rng, max_steps=self.max_steps)
         eps_h = max(0.0, -lowest.lower)
         nu = max(0.0, 0.5 * (eps_h + sigma**2 * float(response @ response)))

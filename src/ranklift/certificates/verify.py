@@ -102,8 +102,8 @@ def certify(
     'holds'
     """
     from ..lowrank import LowRank
-    from ..validation import checked_measurements
     from ..result import Recovery
+    from ..validation import checked_measurements
 
     if rigor not in RIGORS:
         raise InputError(f"rigor {rigor!r}", f"use one of {RIGORS}")

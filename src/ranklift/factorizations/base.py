@@ -53,4 +53,3 @@ class Factorization(ABC):
     def compose(self, w: Array, shape: tuple[int, int]) -> LowRank:
         """Return X = L R^T."""
         return LowRank(*self.parts(w, shape))
-

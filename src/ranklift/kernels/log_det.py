@@ -11,7 +11,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-_JIT = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz"}, "boundscheck": False}
+_JIT = {
+    "nogil": True,
+    "cache": True,
+    "fastmath": {"reassoc", "contract", "nsz"},
+    "boundscheck": False,
+}
 
 
 @numba.njit(**_JIT)
@@ -62,7 +67,9 @@ def _inverse_gram(cross, first, last, a, shift, gram, inverse):  # pragma: no co
 
 
 @numba.njit(**_JIT)
-def prepare(indptr, cross, a, b, shift, inverse, blocks, start, stop):  # pragma: no cover - compiled
+def prepare(
+    indptr, cross, a, b, shift, inverse, blocks, start, stop
+):  # pragma: no cover - compiled
     """inverse_j = (A_j^T A_j + shift I)^{-1}; blocks_i += (1 - A_i^T inverse_j A_i) B_j B_j^T."""
     k = a.shape[1]
     gram = np.empty((k, k))
@@ -152,7 +159,7 @@ def schur_product(indptr, cross, a, b, z, inverse, out, start, stop):  # pragma:
 
 @numba.njit(**_JIT)
 def least_squares(indptr, cross, data, a, b, residual, start, stop):  # pragma: no cover - compiled
-    """B_j minimises ||data_j - A_j B_j||: normal equations, refined twice against their rounding."""
+    """B_j minimises ||data_j - A_j B_j||: normal equations, refined twice."""
     k = a.shape[1]
     gram, inverse, g = np.empty((k, k)), np.empty((k, k)), np.empty(k)
     for j in range(start, stop):
@@ -208,11 +215,11 @@ def dense_schur(indptr, cross, a, b, inverse, out, start, stop):  # pragma: no c
                 h[c] = total
             # Sorted indices: cross[u] <= cross[t] for u <= t, so this is the lower triangle.
             for u in range(first, t + 1):
-                l = cross[u]
+                other = cross[u]
                 value = 1.0 if u == t else 0.0
                 for c in range(k):
-                    value -= h[c] * a[l, c]
+                    value -= h[c] * a[other, c]
                 for c in range(k):
                     scaled = value * b[j, c]
                     for d in range(k):
-                        out[i * k + c, l * k + d] += scaled * b[j, d]
+                        out[i * k + c, other * k + d] += scaled * b[j, d]

@@ -10,7 +10,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-_JIT = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "nsz"}, "boundscheck": False}
+_JIT = {
+    "nogil": True,
+    "cache": True,
+    "fastmath": {"reassoc", "contract", "nsz"},
+    "boundscheck": False,
+}
 
 
 @numba.njit(**_JIT)

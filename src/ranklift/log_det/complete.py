@@ -12,7 +12,7 @@ from ..lowrank import LowRank
 from ..operators import EntrySampling
 from ..status import Status
 from ..trace import Trace
-from .finish import Fit, finish, fit_outer
+from .finish import Fit, extend_inner, finish, fit_outer
 from .lift import lift_rank
 from .path import Path, Rule, run_path
 from .samples import Samples
@@ -28,6 +28,9 @@ FIRST_STEPS, MOST_STEPS = 10, 30
 
 DOUBTFUL_SHARE = 0.75
 """An exact fit whose dimension exceeds this share of m may have a rank too high: look below it."""
+
+MOST_RANKS = 64
+"""Largest rank looked for when none is given: it bounds the cost on data of no low rank."""
 
 COUNTING_SHARE = 0.98
 """Ranks whose dimension K (n1 + n2 - K) exceeds this share of m fit anything: never searched."""
@@ -94,7 +97,7 @@ def complete_exactly(
     b : array, shape (m,)
         Exact data (no noise).
     rank : int, optional
-        Largest rank to look for; left out, the counting bound is.
+        Largest rank to look for; left out, the counting bound, at most 64.
     tol : float, default 1e-12
         Relative residual of an exact fit.
     rng : Generator or int, optional
@@ -152,11 +155,12 @@ class _Search:
             )
         self.samples = Samples.of(operator, b)
         self.rank_unknown = rank is None
-        self.largest_rank = largest_countable_rank(operator) if rank is None else rank
+        self.largest_rank = rank or min(MOST_RANKS, largest_countable_rank(operator))
         self.tol = tol
         self.rng = np.random.default_rng(rng)
         self.trace = trace if trace is not None else Trace()
         self.best: Fit | None = None
+        self.exact: Fit | None = None
         self.path: Path | None = None
         self.rounds = self.attempts = 0
 
@@ -165,12 +169,13 @@ class _Search:
         if not np.any(self.samples.data):
             return self._result(Status.ZERO_RESIDUAL)
         try:
-            found = self._attempts()
+            if self._search():
+                self.exact = self.best
+                self._look_below()
         except KeyboardInterrupt:
             self.trace.stop_requested = True
-            found = False
-        if found:
-            status = Status.ZERO_RESIDUAL
+        if self.exact is not None:
+            self.best, status = self.exact, Status.ZERO_RESIDUAL
         elif self.trace.stop_requested:
             status = Status.USER_STOP
         elif self.trace.out_of_time:
@@ -179,30 +184,40 @@ class _Search:
             status = Status.STALLED
         return self._result(status)
 
-    def _attempts(self) -> bool:
-        if not self._search():
-            return False
-        fit = self.best
-        while self.rank_unknown and fit is not None and fit.rank > 1 and self._doubtful(fit.rank):
-            self.best, self.largest_rank = None, fit.rank - 1
-            if not self._follow(self._new_path(), Rule(fit.rank - 1, max_rounds=60)):
-                break
-            assert self.best is not None
-            fit = self.best
-        self.best = fit
-        return True
+    def _look_below(self) -> None:
+        """Follow one more path below an exact fit whose rank may be too high."""
+        while self.rank_unknown and self.exact is not None:
+            k = self.exact.rank
+            if k == 1 or not self._doubtful(k):
+                return
+            self.largest_rank = k - 1
+            if not self._follow(self._new_path(), Rule(k - 1, max_rounds=60)):
+                return
+            self.exact = self.best
 
     def _doubtful(self, k: int) -> bool:
         samples = self.samples
         return k * (samples.inner + samples.outer - k) > DOUBTFUL_SHARE * samples.count
 
     def _search(self) -> bool:
-        fit = lift_rank(
-            self.samples, self.largest_rank, self.rng, tol=self.tol, trace=self.trace
-        )
+        fit = lift_rank(self.samples, self.largest_rank, self.rng, tol=self.tol, trace=self.trace)
         if fit is not None:
             self._accept(fit)
             return True
+        inner = self.samples.inner
+        if self.largest_rank < inner:
+            return self._retries()
+        # Full rank fits anything, but has no gap to look for: lower ranks go first.
+        self.largest_rank = inner - 1
+        if inner > 1 and self._retries():
+            return True
+        if self.trace.stop_requested or self.trace.out_of_time:
+            return False
+        self.best = fit_outer(self.samples, np.eye(inner))
+        return self.best.relative_residual <= self.tol
+
+    def _retries(self) -> bool:
+        """Follow the gap rule, then, if that fails, the classical rule at the ranks it suggests."""
         path = self._new_path()
         start = replace(path)
         if self._follow(path, Rule()):
@@ -270,7 +285,7 @@ class _Search:
             return fit
         if fit.relative_residual > self.tol:
             return fit_outer(self.samples, fit.a)
-        return self._finish(self.samples, _extended(self.samples, core, fit), MOST_STEPS)
+        return self._finish(self.samples, extend_inner(self.samples, core, fit), MOST_STEPS)
 
     def _finish(self, samples: Samples, a: np.ndarray, max_steps: int) -> Fit:
         return finish(samples, a, tol=self.tol, trace=self.trace, max_steps=max_steps)
@@ -304,18 +319,3 @@ class _Search:
             np.concatenate(sides), fit.rank, status, fit.relative_residual, self.rounds,
             self.attempts,
         )  # fmt: skip
-
-
-def _extended(samples: Samples, core: Samples, fit: Fit) -> np.ndarray:
-    """Return A with the inner lines that the core lacks fitted to the core's outer lines."""
-    a = fit.a.copy()
-    known = np.diff(core.indptr) > 0
-    missing = np.bincount(core.cross, minlength=samples.inner) == 0
-    usable = missing[samples.cross] & known[samples.lines]
-    lines, cross, data = samples.lines[usable], samples.cross[usable], samples.data[usable]
-    order = np.argsort(cross, kind="stable")
-    lines, cross, data = lines[order], cross[order], data[order]
-    for i in np.flatnonzero(missing):
-        at = slice(*np.searchsorted(cross, [i, i + 1]))
-        a[i] = np.linalg.lstsq(fit.b[lines[at]], data[at], rcond=None)[0]
-    return a

@@ -66,8 +66,8 @@ def finish(
     Notes
     -----
     Gives up after two successful steps in a row that gain less than 2 per cent (a minimum that is
-    no fit), and after five steps that together fail to halve the residual. Cost a step: m k^2 and 4 m k
-    a CG step, or (inner k)^3 / 3 where CG is slow and the matrix small.
+    no fit), and after five steps that together fail to halve the residual. Cost a step: m k^2 and
+    4 m k a CG step, or (inner k)^3 / 3 where CG is slow and the matrix small.
     """
     fit = fit_outer(samples, a)
     rate = samples.rate
@@ -97,9 +97,7 @@ def finish(
     return fit
 
 
-def _step(
-    samples: Samples, a: np.ndarray, v: np.ndarray, fit: Fit, damping: float
-) -> np.ndarray:
+def _step(samples: Samples, a: np.ndarray, v: np.ndarray, fit: Fit, damping: float) -> np.ndarray:
     from ..kernels import log_det as kernels
 
     n, k = a.shape
@@ -118,9 +116,7 @@ def _step(
         image = samples.accumulate(
             (n, k),
             4 * k,
-            lambda out, lo, hi: kernels.schur_product(
-                indptr, cross, a, v, z, inverse, out, lo, hi
-            ),
+            lambda out, lo, hi: kernels.schur_product(indptr, cross, a, v, z, inverse, out, lo, hi),
         )
         return image + damping * z + rate * (a @ (a.T @ z))
 
@@ -147,3 +143,18 @@ def _step(
     except LinAlgError:
         return run.step
     return cho_solve(factor, gradient.ravel(), check_finite=False).reshape(n, k)
+
+
+def extend_inner(samples: Samples, core: Samples, fit: Fit) -> np.ndarray:
+    """Return A with the inner lines that the core lacks fitted to the core's outer lines."""
+    a = fit.a.copy()
+    known = np.diff(core.indptr) > 0
+    missing = np.bincount(core.cross, minlength=samples.inner) == 0
+    usable = missing[samples.cross] & known[samples.lines]
+    lines, cross, data = samples.lines[usable], samples.cross[usable], samples.data[usable]
+    order = np.argsort(cross, kind="stable")
+    lines, cross, data = lines[order], cross[order], data[order]
+    for i in np.flatnonzero(missing):
+        at = slice(*np.searchsorted(cross, [i, i + 1]))
+        a[i] = np.linalg.lstsq(fit.b[lines[at]], data[at], rcond=None)[0]
+    return a

@@ -94,9 +94,7 @@ def reweighted_step(
         return ridge(z) + samples.accumulate(
             (n, w),
             4 * w,
-            lambda out, lo, hi: kernels.schur_product(
-                indptr, cross, a, b, z, inverse, out, lo, hi
-            ),
+            lambda out, lo, hi: kernels.schur_product(indptr, cross, a, b, z, inverse, out, lo, hi),
         )
 
     y, residual = np.empty((samples.outer, w)), np.empty(samples.count)

@@ -100,11 +100,12 @@ class Path:
         return due
 
 
-def block_power(
-    x: Iterate, v: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def block_power(x: Iterate, v: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (U, s, V) after block power steps from V, with a Rayleigh-Ritz step at the end."""
-    qr: Callable[[np.ndarray], np.ndarray] = lambda y: np.linalg.qr(y)[0]
+
+    def qr(y: np.ndarray) -> np.ndarray:
+        return np.linalg.qr(y)[0]
+
     for _ in range(steps - 1):
         v = qr(x.rmatmul(qr(x.matmul(v))))
     left = qr(x.matmul(v))
@@ -121,7 +122,7 @@ def run_path(
     try_finish: Callable[[Path, int], bool],
     power_steps: int = 3,
 ) -> bool:
-    """Advance until a finish succeeds (True), the rule's rounds are spent, or the trace stops it."""
+    """Advance until a finish succeeds (True), the rounds are spent, or the trace stops the run."""
     floor = 1e-11 * path.eps
     for _ in range(rule.max_rounds):
         x = path.advance(samples, rule, largest_rank, power_steps)

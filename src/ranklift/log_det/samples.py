@@ -120,8 +120,6 @@ class Samples:
         out = np.zeros((self.outer, x.shape[1]))
         self.run(
             x.shape[1],
-            lambda lo, hi: kernels.sparse_matmul(
-                self.indptr, self.cross, values, x, out, lo, hi
-            ),
+            lambda lo, hi: kernels.sparse_matmul(self.indptr, self.cross, values, x, out, lo, hi),
         )
         return out

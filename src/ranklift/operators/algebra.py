@@ -188,9 +188,7 @@ class Scaled(MeasurementOperator):
         out = self.base.adjoint_products(y, self._rows(left), self._columns(right))
         return self._rows(out[0]), self._columns(out[1])
 
-    def residual_products(
-        self, left: Array, right: Array, b: Array
-    ) -> tuple[Array, Array, Array]:
+    def residual_products(self, left: Array, right: Array, b: Array) -> tuple[Array, Array, Array]:
         """Return the residual and the gradient products through the fused kernel."""
         residual, out_left, out_right = self.base.residual_products(
             self._rows(left), self._columns(right), b
@@ -326,9 +324,7 @@ class Combination(MeasurementOperator):
         dense = DenseSensing(rng.standard_normal((20, 5, 4)))
         return Combination((dense, IdentitySensing((5, 4))), (1.0, -0.5))
 
-    def __init__(
-        self, parts: tuple[MeasurementOperator, ...], factors: tuple[float, ...]
-    ) -> None:
+    def __init__(self, parts: tuple[MeasurementOperator, ...], factors: tuple[float, ...]) -> None:
         first = parts[0]
         for part in parts[1:]:
             same_size = part.num_measurements == first.num_measurements
@@ -375,7 +371,7 @@ class Combination(MeasurementOperator):
         self, factor: Array, *, side: str, weights: Array | None = None
     ) -> Array | None:
         """Return the blocks of a single scaled operator; a sum has none that are cheap."""
-        if len(self.parts) > 1:
+        if len(self.parts) != 1:
             return None
         blocks = self.parts[0].gram_blocks(factor, side=side, weights=weights)
         return None if blocks is None else self.factors[0] ** 2 * blocks

@@ -85,9 +85,7 @@ class MeasurementOperator(ABC):
         transported = self.adjoint(y)
         return transported @ right, transported.T @ left
 
-    def residual_products(
-        self, left: Array, right: Array, b: Array
-    ) -> tuple[Array, Array, Array]:
+    def residual_products(self, left: Array, right: Array, b: Array) -> tuple[Array, Array, Array]:
         """Return r = A(L R^T) - b with A*(r) R and A*(r)^T L."""
         residual = self.apply_product(left, right) - b
         return residual, *self.adjoint_products(residual, left, right)

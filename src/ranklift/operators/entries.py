@@ -128,9 +128,7 @@ class EntrySampling(MeasurementOperator):
         major = self._major
         order = np.argsort(major.cross, kind="stable").astype(np.int32)
         counts = np.bincount(major.cross, minlength=min(self.shape))
-        return _Compressed(
-            np.concatenate([[0], np.cumsum(counts)]), major.lines[order], order
-        )
+        return _Compressed(np.concatenate([[0], np.cumsum(counts)]), major.lines[order], order)
 
     def canonical(self, b: Array) -> tuple[EntrySampling, Array]:
         """Return the entries in grouped order, and b with them: kernels then stream through."""
@@ -206,9 +204,7 @@ class EntrySampling(MeasurementOperator):
         )
         return like(outs[0], left), like(outs[1], left)
 
-    def residual_products(
-        self, left: Array, right: Array, b: Array
-    ) -> tuple[Array, Array, Array]:
+    def residual_products(self, left: Array, right: Array, b: Array) -> tuple[Array, Array, Array]:
         """Return the residual and both gradient products in one pass over the entries."""
         from ..kernels import sampled_entries as kernels
 
@@ -295,13 +291,10 @@ class EntrySampling(MeasurementOperator):
         bounds = self._major.chunks(count)
         out_outer = np.zeros_like(outer)
         buffers = [np.zeros_like(inner) for _ in range(count)]
-        threads.run_chunks(
-            lambda c: kernel(out_outer, buffers[c], bounds[c], bounds[c + 1]), count
-        )
+        threads.run_chunks(lambda c: kernel(out_outer, buffers[c], bounds[c], bounds[c + 1]), count)
         for buffer in buffers[1:]:
             buffers[0] += buffer
-        pair = (out_outer, buffers[0])
-        return pair[::-1] if self._by_columns else pair
+        return (buffers[0], out_outer) if self._by_columns else (out_outer, buffers[0])
 
     # -- saving ------------------------------------------------------------------------------
 

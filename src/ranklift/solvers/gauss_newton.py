@@ -84,8 +84,7 @@ def _line_search(
     # Below rounding of the value the gradient decides: the last digits still halve it.
     rounding = 1e-14 * max(abs(point.value), abs(following.value))
     if following.value <= point.value or (
-        following.value <= point.value + rounding
-        and following.gradient_norm < point.gradient_norm
+        following.value <= point.value + rounding and following.gradient_norm < point.gradient_norm
     ):
         return following, decrease, t
     return None, 0.0, 0.0
