@@ -73,12 +73,12 @@ def _with_columns(
 
 
 def candidate_ranks(largest: int) -> list[int]:
-    """Return 1, 2, 3, 4, 5, 6, 8, 10, 13, ...: about a quarter more each time.
+    """Return 1, 2, 3, 4, 5, 6, 7, 9, 11, ...: about a quarter more each time.
 
     Examples
     --------
     >>> candidate_ranks(12)
-    [1, 2, 3, 4, 5, 6, 8, 10, 12]
+    [1, 2, 3, 4, 5, 6, 7, 9, 11, 12]
     """
     ranks, k = [], 1
     while k < largest:
@@ -122,11 +122,19 @@ class DiscrepancyTest:
         return 2 * self.refits[rank].point.loss <= allowed
 
     def revealed(self, w: Array) -> int | None:
-        """Return the least passing rank at or below the spectral gap of W, or None."""
-        rank = spectral_gap(np.linalg.norm(to_numpy(w), axis=0) ** 2)
-        if not self.passes(w, rank):
+        """Return the least passing rank that a refit of W shows, or None when W explains too little.
+
+        The spectrum of the shrunk W says little about its rank; that of its refit has the gap.
+        """
+        rank = int(w.shape[1])
+        crowded = degrees_of_freedom(self.problem, rank) > self.problem.operator.num_measurements / 2
+        if crowded or not self.passes(w, rank):
             return None
-        while rank > 1 and not self._needs(rank) and self.passes(w, rank - 1):
+        refitted = self.problem.gauge(self.refits[rank].point.w)
+        gap = spectral_gap(np.linalg.norm(to_numpy(refitted), axis=0) ** 2, least_ratio=1.5)
+        if 0 < gap < rank and self.passes(refitted[:, :gap], gap):
+            rank = gap
+        while rank > 1 and not self._needs(rank) and self.passes(refitted, rank - 1):
             rank -= 1
         return rank
 

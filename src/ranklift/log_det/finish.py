@@ -18,6 +18,9 @@ from ..preconditioners import block_solver
 from ..trace import Trace
 from .samples import Samples
 
+MOST_CG_STEPS = 300
+"""Per Gauss-Newton step: more does not pay, the next step goes on from a better point."""
+
 DENSE_UNKNOWNS = 2000
 """Number of unknowns up to which the normal matrix may be factored."""
 
@@ -121,7 +124,7 @@ def _step(samples: Samples, a: np.ndarray, v: np.ndarray, fit: Fit, damping: flo
         return image + damping * z + rate * (a @ (a.T @ z))
 
     dense_is_cheap = n * k <= DENSE_UNKNOWNS
-    limit = 300 if dense_is_cheap else 1000
+    limit = MOST_CG_STEPS
     rtol = min(1e-2, max(1e-7, fit.relative_residual))
     run = conjugate_gradients(
         normal, -gradient, preconditioner=block_solver(blocks, 0.0), rtol=rtol, max_iterations=limit
