@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .certificates.verify import Verification, certify, verify
     from .lowrank import LowRank
     from .problem import FactorizedProblem
-    from .recover import recover
+    from .pipeline import recover
     from .result import Recovery, load
     from .status import Rigor, Status, Verdict
 
@@ -37,7 +37,7 @@ _HOME = {
     "Verification": "certificates.verify",
     "certify": "certificates.verify",
     "load": "result",
-    "recover": "recover",
+    "recover": "pipeline",
     "verify": "certificates.verify",
 }
 _SUBMODULES = (
@@ -80,7 +80,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-        # Bind over the submodule of the same name (recover), which the import just set.
         globals()[name] = value
         return value
     if name in _SUBMODULES:

@@ -42,9 +42,7 @@ def noise_level(problem: FactorizedProblem, sigma: float, rng: np.random.Generat
     for _ in range(3):
         w = like(sigma * rng.standard_normal(problem.operator.num_measurements), problem.b)
         problem.counts.adjoint += 1
-        top = top_singular_triplets(
-            problem.operator.adjoint(w), problem.operator.shape, 1, rng
-        )[1]
+        top = top_singular_triplets(problem.operator.adjoint(w), problem.operator.shape, 1, rng)[1]
         values.append(float(top[0]))
     return float(np.mean(values))
 
@@ -159,9 +157,7 @@ def hold_out(
     path: list[tuple[float, int, float]] = []
     ranks: dict[int, float] = {}
     best_run, best, overall, last_gain = None, float("inf"), float("inf"), 0.0
-    for run in continuation(
-        training, lambdas, rng, trace=trace, stop_at_rank=stop_at_rank
-    ):
+    for run in continuation(training, lambdas, rng, trace=trace, stop_at_rank=stop_at_rank):
         value = error(run.w)
         path.append((run.regularization, int(run.w.shape[1]), value))
         if value < best or regularization is not None:
@@ -170,7 +166,9 @@ def hold_out(
         shown = spectral_gap(np.linalg.norm(to_numpy(run.w), axis=0) ** 2, CLEAR_GAP)
         sensible = shown and shown not in ranks and _carries(training.operator, shown)
         if rank is None and sensible:
-            ranks[shown] = error(refit(training, run.w, shown, rng, trace=trace, loose=True).point.w)
+            ranks[shown] = error(
+                refit(training, run.w, shown, rng, trace=trace, loose=True).point.w
+            )
         reached = min([best, *ranks.values()])
         gain, overall = overall - reached, reached
         started = run.w.shape[1] > 0 and len(path) > 3
@@ -199,7 +197,9 @@ def hold_out(
         if stop_at_rank is not None or not _carries(training.operator, k or 1):
             break
         if k not in ranks:
-            ranks[k] = error(refit(training, best_w[:, :k], k, rng, trace=trace, loose=True).point.w)
+            ranks[k] = error(
+                refit(training, best_w[:, :k], k, rng, trace=trace, loose=True).point.w
+            )
         worse = worse + 1 if ranks[k] > 1.02 * min(ranks.values()) else 0
     refit_rank = min(ranks, key=lambda k: ranks[k]) if ranks else (rank or available)
     refit_error = ranks.get(refit_rank, float("inf"))
@@ -223,7 +223,7 @@ def _carries(operator: MeasurementOperator, rank: int) -> bool:
     if sampling is None:
         return True
     starved = [np.mean(counts <= rank) for counts in (sampling.row_counts, sampling.column_counts)]
-    return max(starved) <= STARVED_SHARE
+    return bool(max(starved) <= STARVED_SHARE)
 
 
 def noise_estimate(problem: FactorizedProblem, residual: Array, rank: int) -> float:

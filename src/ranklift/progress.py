@@ -14,7 +14,8 @@ STAGE_NAMES = {
     "nuclear_norm": "regularised search",
     "certificate": "checking the certificate",
     "refit": "refit without shrinkage",
-    "log_det": "rank search",
+    "rank_lift": "rank search by lifts",
+    "rank_search": "rank search",
 }
 
 

@@ -50,9 +50,7 @@ def refit(
             solver = GaussNewton()
         else:
             solver = TrustRegion(float("inf"), max_inner=50) if loose else TrustRegion()
-    stopping = Stopping(
-        gradient_tol=1e-4 if loose else tol, max_iterations=20 if loose else 100
-    )
+    stopping = Stopping(gradient_tol=1e-4 if loose else tol, max_iterations=20 if loose else 100)
     if exact:
         stopping = Stopping(gradient_tol=1e-15, max_iterations=100)
     return solver.run(problem, w, stopping=stopping, trace=trace, stage="refit")
@@ -110,7 +108,7 @@ class DiscrepancyTest:
     refits: dict[int, SolverRun] = field(default_factory=dict)
 
     def passes(self, w: Array, rank: int) -> bool:
-        """Refit at the rank, from W or an earlier refit, and compare the residual with the noise."""
+        """Refit at the rank, from W or an earlier refit; compare the residual with the noise."""
         freedom = self.problem.operator.num_measurements - degrees_of_freedom(self.problem, rank)
         if rank < 1 or freedom <= 0:
             return False
@@ -122,12 +120,13 @@ class DiscrepancyTest:
         return 2 * self.refits[rank].point.loss <= allowed
 
     def revealed(self, w: Array) -> int | None:
-        """Return the least passing rank that a refit of W shows, or None when W explains too little.
+        """Return the least passing rank that a refit of W shows, or None.
 
         The spectrum of the shrunk W says little about its rank; that of its refit has the gap.
         """
         rank = int(w.shape[1])
-        crowded = degrees_of_freedom(self.problem, rank) > self.problem.operator.num_measurements / 2
+        half = self.problem.operator.num_measurements / 2
+        crowded = degrees_of_freedom(self.problem, rank) > half
         if crowded or not self.passes(w, rank):
             return None
         refitted = self.problem.gauge(self.refits[rank].point.w)
@@ -203,9 +202,7 @@ def exact_rank_search(
     guess = max(1, spectral_gap(np.linalg.norm(to_numpy(w), axis=0) ** 2))
     best: SolverRun | None = None
     k = guess
-    while k <= min(problem.operator.shape) and (
-        degrees_of_freedom(problem, k) <= m or k == guess
-    ):
+    while k <= min(problem.operator.shape) and (degrees_of_freedom(problem, k) <= m or k == guess):
         run = refit(problem, w, k, rng, solver=solver, trace=trace, exact=True)
         if run.status in (Status.USER_STOP, Status.MAX_TIME):
             return run if best is None or run.point.loss < best.point.loss else best

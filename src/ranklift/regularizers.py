@@ -68,10 +68,8 @@ class SquaredNorm(Regularizer):
     def line(self, w: Array, direction: Array) -> np.ndarray:
         """Return the quadratic along the line."""
         half = 0.5 * self.weight
-        return np.array(
-            [half * inner(w, w), 2 * half * inner(w, direction), half * inner(direction, direction)]
-            + [0.0, 0.0]
-        )
+        squares = inner(w, w), 2 * inner(w, direction), inner(direction, direction)
+        return np.array([*(half * square for square in squares), 0.0, 0.0])
 
     @property
     def ridge(self) -> float:

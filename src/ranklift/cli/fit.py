@@ -63,7 +63,7 @@ def _fit_plain(
     data: IncompleteMatrix, options: CompleteOptions, callback: Observer, started: float
 ) -> Fit:
     from ..operators import EntrySampling
-    from ..recover import recover
+    from ..pipeline import recover
 
     recovery = recover(
         EntrySampling(data.rows, data.cols, data.shape),

@@ -25,7 +25,7 @@ from ..lowrank import LowRank
 from ..noise import HoldOut, Split, hold_out
 from ..operators import EntrySampling, MeasurementOperator
 from ..problem import FactorizedProblem
-from ..recover import recover
+from ..pipeline import recover
 from ..result import Recovery
 from ..trace import Callback, Trace
 from .offsets import Offsets, choose_offsets, fit_offsets, units_differ
@@ -223,9 +223,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _check_parameters(self, shape: tuple[int, int]) -> None:
         if self.offsets not in ("auto", "both", "columns", "none"):
-            raise InputError(
-                f"offsets {self.offsets!r}", 'use "auto", "both", "columns" or "none"'
-            )
+            raise InputError(f"offsets {self.offsets!r}", 'use "auto", "both", "columns" or "none"')
         if self.prediction not in ("auto", "convex", "refit"):
             raise InputError(f"prediction {self.prediction!r}", 'use "auto", "convex" or "refit"')
         for name in ("regularization", "weight_exponent"):
@@ -238,9 +236,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"pass a rank between 1 and {min(shape)}, or None",
             )
 
-    def _select(
-        self, table: _Table, rng: np.random.Generator, trace: Trace
-    ) -> _Selection | None:
+    def _select(self, table: _Table, rng: np.random.Generator, trace: Trace) -> _Selection | None:
         """Choose offsets, weights, lambda and rank on one hold-out split."""
         train, test = table.split(rng)
         kinds = ("none", "columns", "both") if self.offsets == "auto" else (self.offsets,)
@@ -279,8 +275,9 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             for key in candidates:
                 if len(candidates) > 1 and key not in screened:
                     screened[key] = run(*key, SCREENING_RANK)
-            return _least({key: screened[key] for key in candidates if key in screened}) or (
-                candidates[0]
+            return (
+                _least({key: screened[key] for key in candidates if key in screened})
+                or (candidates[0])
             )
 
         # Offsets that help by themselves can add rank to what is left: ask the whole model.
@@ -564,7 +561,10 @@ class _Table:
     def compressed(self, row_index: np.ndarray, column_index: np.ndarray) -> _Table:
         """Return the same entries over the listed rows and columns only."""
         rows, cols = np.zeros(self.shape[0], np.int64), np.zeros(self.shape[1], np.int64)
-        rows[row_index], cols[column_index] = np.arange(row_index.size), np.arange(column_index.size)
+        rows[row_index], cols[column_index] = (
+            np.arange(row_index.size),
+            np.arange(column_index.size),
+        )
         return _Table(
             rows[self.rows], cols[self.cols], self.values, (row_index.size, column_index.size)
         )
