@@ -139,7 +139,7 @@ def deep_is_not_sparse(depth: int) -> Instance:
     """Build x_1 + x_2 = 1, where flat Hadamard factors of depth 3 or more are not sparse.
 
     For x = v_1 o .. o v_k balanced, the least Hessian trace of (v_1 o .. o v_k . a - b)^2 is
-    2 k sum_j |x_j|^{2 - 2/k}: k = 2 is indifferent between e_1 and (1/2, 1/2), k >= 3 prefers
+    ``2 k sum_j |x_j|^{2 - 2/k}``: k = 2 is indifferent between e_1 and (1/2, 1/2), k >= 3 prefers
     (1/2, 1/2). As a matrix problem x is 2 x 1; the truth is e_1, the spurious point (1/2, 1/2).
 
     Parameters
