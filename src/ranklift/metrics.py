@@ -7,6 +7,8 @@ import numpy as np
 from .arrays import to_numpy
 from .lowrank import LowRank
 
+__all__ = ["largest_principal_angle", "relative_error"]
+
 
 def relative_error(estimate: LowRank, truth: LowRank) -> float:
     """Return ||X - M||_F / ||M||_F of two factored matrices.
