@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     )
     from .certificates.verify import Verification, certify, verify
     from .lowrank import LowRank
-    from .problem import FactorizedProblem
     from .pipeline import recover
+    from .problem import FactorizedProblem
     from .result import Recovery, load
     from .status import Rigor, Status, Verdict
 

@@ -291,6 +291,7 @@ class _Search:
             if self.exact and self._completes_entries():
                 from .log_det import complete_exactly
 
+                assert isinstance(problem.operator, EntrySampling)
                 found = complete_exactly(
                     problem.operator, problem.b, rank=self.rank, rng=rng, trace=trace
                 )

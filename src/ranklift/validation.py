@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array, is_numpy_array, namespace, to_numpy
+from .certificates.sampling import sampled_entries
 from .errors import (
     DTypeError,
     InputError,
@@ -16,7 +17,6 @@ from .errors import (
     TooLargeError,
     UnobservedError,
 )
-from .certificates.sampling import sampled_entries
 from .operators import MeasurementOperator
 
 

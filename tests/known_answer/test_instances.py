@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import referee
 
+import referee
 from ranklift import instances as library
 from ranklift.errors import (
     EmptyDataError,

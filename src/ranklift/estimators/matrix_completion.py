@@ -24,11 +24,11 @@ from ..factorizations import Asymmetric
 from ..lowrank import LowRank
 from ..noise import HoldOut, Split, hold_out
 from ..operators import EntrySampling, MeasurementOperator
-from ..problem import FactorizedProblem
 from ..pipeline import recover
+from ..problem import FactorizedProblem
 from ..result import Recovery
 from ..trace import Callback, Trace
-from .offsets import Offsets, choose_offsets, fit_offsets, units_differ
+from .offsets import choose_offsets, fit_offsets, units_differ
 
 LEAST_ENTRIES = 30
 """Fewer observed entries than this cannot be split: only offsets are fitted."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..arrays import Array, namespace
-from ..factorizations import Asymmetric
 from ..errors import InputError
+from ..factorizations import Asymmetric
 from ..linalg import conjugate_gradients
 from ..preconditioners import block_solver
 from ..problem import FactorizedProblem
