@@ -15,6 +15,11 @@ Array = Any
 __all__ = ["Array", "inner", "is_numpy_array", "like", "matmul", "namespace", "norm", "to_numpy"]
 
 
+def is_numpy_array(x: Array) -> bool:
+    """Whether ``x`` is a NumPy array; asked some thousand times a second, so kept plain."""
+    return isinstance(x, np.ndarray)
+
+
 def namespace(*arrays: Array) -> ModuleType:
     """Return the array API namespace shared by ``arrays``."""
     return _array_namespace(*arrays)

@@ -31,6 +31,8 @@ class _Compressed:
         return np.repeat(np.arange(counts.size, dtype=np.int32), counts)
 
     def chunks(self, count: int) -> np.ndarray:
+        if count == 1:
+            return np.array([0, self.indptr.shape[0] - 1])
         marks = np.linspace(0, self.indptr[-1], count + 1)
         bounds = np.searchsorted(self.indptr, marks)
         bounds[0], bounds[-1] = 0, self.indptr.shape[0] - 1
