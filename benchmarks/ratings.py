@@ -68,7 +68,7 @@ def _ranklift(data: Ratings) -> np.ndarray:
     from ranklift.estimators import MatrixCompletion
 
     table = sparse.coo_array((data.values, (data.rows, data.cols)), shape=data.shape)
-    model = MatrixCompletion(random_state=0).fit(table)
+    model = MatrixCompletion(random_state=0, unobserved="offsets").fit(table)
     return np.asarray(model.predict(data.test_rows, data.test_cols))
 
 

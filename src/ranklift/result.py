@@ -119,6 +119,30 @@ class Recovery:
         return int(self.left.shape[1])
 
     @property
+    def refitted(self) -> bool:
+        """Whether the answer was refitted; False: it is the regularised solution itself.
+
+        Told from the factors alone. Cost: two thin QR.
+        """
+        if self.convex is None or self.rank != self.convex.rank:
+            return True
+        if self.rank == 0:
+            return False
+        return (self.matrix - self.convex.matrix).norm() > 1e-5 * self.matrix.norm()
+
+    @property
+    def choice(self) -> str:
+        """Return why the regularised solution is the answer, in words; "" for a refit."""
+        if self.refitted:
+            return ""
+        held = self.holdout or {}
+        if held and held["refit_error"] is None:
+            return "it is the answer: the data are too sparse for a refit without shrinkage"
+        if held and held["refit_error"] > held["convex_error"]:
+            return "it is the answer: on held-out data it predicts better than a refit"
+        return "it is the answer: no refit was made"
+
+    @property
     def singular_values(self) -> np.ndarray:
         """Return the singular values of the answer, descending."""
         return to_numpy(self.matrix.svd()[1]) if self.rank else np.zeros(0)
@@ -149,6 +173,7 @@ class Recovery:
             lines.append(
                 f"regularised stage: rank {self.convex.rank}, lambda "
                 f"{self.convex.regularization:.4g}, relative gap {self.convex.relative_gap:.2e}"
+                + (f"; {self.choice}" if self.choice else "")
             )
             lines += [_line(report) for report in self.convex.certificates.values()]
         return "\n".join(lines)

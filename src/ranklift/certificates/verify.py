@@ -127,7 +127,10 @@ def certify(
     problem = FactorizedProblem(operator, b, factorization)
     with threads.single_threaded_blas():
         w = factorization.join(left, right)
-        reports = list(answer_reports(problem, w, rng).values())
+        reports = []
+        # An answer that is the regularised solution is checked as such, below.
+        if not isinstance(given, Recovery) or given.refitted or given.certificates:
+            reports = list(answer_reports(problem, w, rng).values())
         convex = given.convex if isinstance(given, Recovery) else None
         if convex is not None:
             w = factorization.join(convex.left, convex.right)

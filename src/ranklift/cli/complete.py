@@ -147,6 +147,7 @@ def complete_data(
         for name, model in (comparisons or {}).items():
             errors[name] = rmse(test.values, model(train, test.rows, test.cols))
     recovery = fit.recovery
+    recovery.extras |= _labels(data)
     recovery.provenance |= {
         "command": options.command,
         "source": data.source,
@@ -204,6 +205,16 @@ def split(
     mask: NDArray[np.bool_] = np.zeros(data.num_observed, dtype=bool)
     mask[taken] = True
     return data.select(~mask), data.select(mask)
+
+
+def _labels(data: IncompleteMatrix) -> dict[str, np.ndarray]:
+    """Return the labels that the data have, as arrays that a file holds without pickling."""
+    labels = {"row_labels": data.row_labels, "column_labels": data.column_labels}
+    return {
+        name: values.astype(str) if values.dtype == object else values
+        for name, values in labels.items()
+        if values is not None
+    }
 
 
 def _data_facts(data: IncompleteMatrix) -> dict[str, Any]:

@@ -75,6 +75,7 @@ def _fit_plain(
         rng=options.seed,
         callback=callback,
     )
+    recovery.extras = _no_offsets(data)
     level = options.noise_level
     parameters = {
         "rank": _asked_rank(options),
@@ -89,7 +90,11 @@ def _fit_plain(
         recovery,
         recovery.matrix.entries,
         parameters,
-        {"offsets": "none", "prediction": "refit", "rank": recovery.rank},
+        {
+            "offsets": "none",
+            "prediction": "refit" if recovery.refitted else "convex",
+            "rank": recovery.rank,
+        },
         recovery.holdout,
         time.perf_counter() - started,
     )
@@ -120,7 +125,6 @@ def _fit_estimator(
     model = {
         "offsets": estimator.offsets_.kind,
         "damping": estimator.offsets_.damping,
-        "mean": estimator.offsets_.mean,
         "columns_scaled": bool((estimator.offsets_.scale != 1.0).any()),
         "weight_exponent": estimator.weight_exponent_,
         "regularization": estimator.regularization_,
@@ -152,7 +156,7 @@ def _fit_estimator(
         estimator.predict,
         parameters,
         model,
-        getattr(estimator, "holdout_", None) if estimator.recovery_ is not None else None,
+        recovery.holdout,
         time.perf_counter() - started,
     )
 
@@ -163,7 +167,8 @@ def _offsets_only(data: IncompleteMatrix, estimator: Any, stopped: bool) -> Reco
     from ..result import Recovery
     from ..status import Status
 
-    rest = estimator.offsets_.remove(data.rows, data.cols, data.values)
+    offsets = estimator.offsets_
+    rest = offsets.remove(data.rows, data.cols, data.values)
     n1, n2 = data.shape
     return Recovery(
         left=np.zeros((n1, 0)),
@@ -171,9 +176,25 @@ def _offsets_only(data: IncompleteMatrix, estimator: Any, stopped: bool) -> Reco
         status=Status.USER_STOP if stopped else Status.STALLED,
         relative_residual=1.0,
         residual_norm=float(np.linalg.norm(rest)),
+        extras=_no_offsets(data) | offsets.to_arrays(np.arange(n1), np.arange(n2)),
         operator=EntrySampling(data.rows, data.cols, data.shape),
         measurements=rest,
     )
+
+
+def _no_offsets(data: IncompleteMatrix) -> dict[str, np.ndarray]:
+    """Return the extras of a fit to the values as they are: one formula reads every result."""
+    n1, n2 = data.shape
+    return {
+        "mean": np.array(0.0),
+        "row_offset": np.zeros(n1),
+        "column_offset": np.zeros(n2),
+        "column_scale": np.ones(n2),
+        "row_weight": np.ones(n1),
+        "column_weight": np.ones(n2),
+        "row_index": np.arange(n1),
+        "column_index": np.arange(n2),
+    }
 
 
 def _asked_rank(options: CompleteOptions) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..errors import (
     DuplicateEntriesError,
     EmptyDataError,
     InputError,
+    NonFiniteError,
     RankError,
     ShapeError,
     TooLargeError,
@@ -75,8 +77,11 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     recovery_ : Recovery or None
-        The full answer with its certificates (of the offset-free, scaled and weighted table);
-        None when the table is too small to be split.
+        The full answer with its certificates, of the offset-free, scaled and weighted table;
+        None when the table is too small to be split. Its ``extras`` lead back to the units of the
+        data: value_ij = mean + row_offset_i + column_offset_j + column_scale_j row_weight_i
+        column_weight_j (L R^T)_ij, over the rows and columns with values (row_index,
+        column_index).
     rank_, regularization_, weight_exponent_, prediction_ : what was chosen
     noise_ : float
         Estimated standard deviation of the data around the model (root mean square, raw units).
@@ -152,7 +157,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         UnobservedError
             When a column holds no value.
         DuplicateEntriesError
-            When a COO matrix repeats an entry.
+            When a sparse matrix repeats an entry.
         """
         _reject_repetitions(X)
         X = validate_data(
@@ -172,16 +177,24 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         rows, cols = np.asarray(rows), np.asarray(cols)
         values = np.asarray(values, dtype=np.float64)
-        if values.size == 0:
+        if min(rows.size, cols.size, values.size) == 0:
             raise EmptyDataError("no entry", "pass at least one (row, column, value)")
         if shape is None:
             shape = (int(rows.max()) + 1, int(cols.max()) + 1)
         EntrySampling(rows, cols, shape)  # typed errors for positions, before any work
-        if values.shape != rows.shape or not np.isfinite(values).all():
+        if values.shape != rows.shape:
             raise ShapeError(
-                "values do not match the positions, or hold NaN or inf",
-                "pass one finite value an entry",
+                f"values of shape {values.shape} for positions of shape {rows.shape}",
+                "pass one value an entry",
             )
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise NonFiniteError(
+                f"{bad.size} values are NaN or inf, the first at position {bad[0]}",
+                "leave these entries out: what is not listed counts as a gap",
+            )
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # of an earlier fit to a DataFrame
         self.n_features_in_ = int(shape[1])
         return self._fit(rows, cols, values, shape)
 
@@ -226,14 +239,21 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise InputError(f"offsets {self.offsets!r}", 'use "auto", "both", "columns" or "none"')
         if self.prediction not in ("auto", "convex", "refit"):
             raise InputError(f"prediction {self.prediction!r}", 'use "auto", "convex" or "refit"')
-        for name in ("regularization", "weight_exponent"):
+        for name, least in (("regularization", "above 0"), ("weight_exponent", "at least 0")):
             value = getattr(self, name)
-            if value != "auto" and (isinstance(value, str) or not value >= 0):
-                raise InputError(f"{name} {value!r}", 'use "auto" or a number that is at least 0')
-        if self.rank is not None and not 1 <= self.rank <= min(shape):
+            number = isinstance(value, Real) and 0 <= value < np.inf
+            if value != "auto" and (not number or (value == 0 and least == "above 0")):
+                raise InputError(f"{name} {value!r}", f'use "auto" or a number {least}')
+        if self.scale not in ("auto", True, False):
+            raise InputError(f"scale {self.scale!r}", 'use "auto", True or False')
+        if self.max_time is not None and not (isinstance(self.max_time, Real) and self.max_time > 0):
+            raise InputError(f"max_time {self.max_time!r}", "use a positive number of seconds")
+        if self.rank is not None and (
+            not isinstance(self.rank, Integral) or not 1 <= self.rank <= min(shape)
+        ):
             raise RankError(
-                f"rank {self.rank} for a table of shape {tuple(shape)}",
-                f"pass a rank between 1 and {min(shape)}, or None",
+                f"rank {self.rank!r} for a table of shape {tuple(shape)}",
+                f"pass a whole number between 1 and {min(shape)}, or None",
             )
 
     def _select(self, table: _Table, rng: np.random.Generator, trace: Trace) -> _Selection | None:
@@ -346,6 +366,14 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             rng=seed,
             callback=self.callback,
         )
+        self.recovery_.holdout = found.to_dict()
+        self.recovery_.extras = {
+            **self.offsets_.to_arrays(row_index, column_index),
+            "row_weight": row_scale,
+            "column_weight": column_scale,
+            "row_index": row_index,
+            "column_index": column_index,
+        }
         convex = self.recovery_.convex
         if prediction == "convex" and convex is not None:
             part, penalty = convex.matrix, convex.regularization
@@ -611,11 +639,12 @@ def _observed(X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _reject_repetitions(X: Any) -> None:
-    """Raise for a COO matrix with repeated entries, which SciPy would add up silently."""
-    if sparse.issparse(X) and X.format == "coo":
-        key = X.coords[0].astype(np.int64) * X.shape[1] + X.coords[1]
-        if np.unique(key).size < key.size:
+    """Raise for a sparse matrix with repeated entries, which SciPy would add up silently."""
+    if sparse.issparse(X) and X.format in ("coo", "csr", "csc") and len(X.shape) == 2:
+        rows, cols = X.tocoo().coords
+        distinct = np.unique(rows.astype(np.int64) * X.shape[1] + cols).size
+        if distinct < rows.size:
             raise DuplicateEntriesError(
-                f"{key.size - np.unique(key).size} repeated entries in a COO matrix",
+                f"{rows.size - distinct} repeated entries in a sparse matrix",
                 "call sum_duplicates() yourself if they shall be added, or average them",
             )

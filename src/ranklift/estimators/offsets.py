@@ -46,6 +46,15 @@ class Offsets:
         """Return what is left of the values, in scaled units."""
         return (values - self.baseline(rows, cols)) / self.scale[cols]
 
+    def to_arrays(self, row_index: np.ndarray, column_index: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what a result file holds, for the listed rows and columns."""
+        return {
+            "mean": np.array(self.mean),
+            "row_offset": self.row[row_index],
+            "column_offset": self.column[column_index],
+            "column_scale": self.scale[column_index],
+        }
+
     def row_offset(self, residual: np.ndarray) -> float:
         """Return the offset of a new row from values - mean - column at its entries."""
         if self.kind != "both" or residual.size == 0:

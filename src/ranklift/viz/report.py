@@ -217,9 +217,11 @@ def _selection(recovery: Any, context: ReportContext) -> str:
     facts = {
         "Share held out": f"{100 * found['share']:.3g} % of the entries",
         "Regularisation chosen": number(found["regularization"]),
-        "Rank chosen": str(found["rank"]),
+        "Best rank of a refit": "none" if found["refit_error"] is None else str(found["rank"]),
         "Hold-out RMSE, regularised fit": number(found["convex_error"]),
-        "Hold-out RMSE, refit": number(found["refit_error"]),
+        "Hold-out RMSE, refit": "not tried: too few entries in many rows or columns"
+        if found["refit_error"] is None
+        else number(found["refit_error"]),
     }
     if "baseline_error" in found:
         facts["Hold-out RMSE, offsets alone"] = number(found["baseline_error"])
@@ -261,7 +263,7 @@ def _holdout(context: ReportContext) -> str:
 def _certificates(recovery: Any) -> str:
     cards = []
     if recovery.convex is not None:
-        of = "about the regularised fit"
+        of = "about the regularised fit" + ("" if recovery.refitted else ", which is the answer")
         cards += [_card(name, item, of) for name, item in recovery.convex.certificates.items()]
     of = "about the answer"
     cards += [_card(name, item, of) for name, item in recovery.certificates.items()]

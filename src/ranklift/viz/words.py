@@ -31,8 +31,8 @@ MEANINGS: Mapping[str, Meaning] = {
         "Best possible regularised fit",
         "No matrix of any rank has a regularised objective lower than this one by more than the "
         "measured relative gap. There is no better solution hidden elsewhere.",
-        "That this solution is the true matrix. Regularisation shrinks it, which is why the "
-        "answer is refitted at its rank.",
+        "That this solution is the true matrix: regularisation shrinks it. Where a refit without "
+        "shrinkage predicts better, that refit is the answer.",
         "The regularised search stopped early: more time may close the gap.",
     ),
     "zero_residual": Meaning(
@@ -118,7 +118,9 @@ def headline(recovery: Any) -> Headline:
             "the regularised fit is globally optimal (no matrix of any rank does better by more "
             f"than a relative {_gap(convex):.1g})"
         )
-        if _holds(answer, "curvature"):
+        if recovery.choice:
+            parts.append(f"and {recovery.choice}")
+        elif _holds(answer, "curvature"):
             parts.append(f"and the rank-{recovery.rank} refit is a local best fit")
     if certified and parts:
         return Headline(True, "Certified", _sentence(parts))
