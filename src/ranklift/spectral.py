@@ -19,6 +19,8 @@ from scipy.linalg import eigh_tridiagonal
 
 from .arrays import matmul, to_numpy
 
+Map = Callable[[np.ndarray], np.ndarray]
+
 FAILURE_PROBABILITY = 1e-10
 """Chance that a random start misleads one bound: small beside any other risk of a user."""
 
@@ -195,13 +197,13 @@ def largest_singular_value(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    deflate: tuple[np.ndarray, np.ndarray] | None = None,
+    project: tuple[Map, Map] | None = None,
     target: float | None = None,
     max_steps: int = 300,
     vectors: int = 1,
     failure_probability: float = FAILURE_PROBABILITY,
 ) -> ExtremeSingularValue:
-    """Enclose ||S||_2, or ||(I - P P^T) S (I - Q Q^T)||_2 with ``deflate`` = (P, Q).
+    """Enclose ||S||_2, or ||P S Q||_2 with ``project`` = orthogonal projectors (x -> P x, x -> Q x).
 
     Lanczos on the Gram matrix of the smaller side; arguments as in ``largest_eigenvalue``. ``S``
     needs ``@`` and ``.T``.
@@ -214,17 +216,14 @@ def largest_singular_value(
     >>> round(value.ritz, 9), round(value.upper, 9)
     (3.0, 3.0)
     """
-    p, q = deflate if deflate is not None else (np.zeros((shape[0], 0)), np.zeros((shape[1], 0)))
+    p, q = project if project is not None else (_same, _same)
     transposed = shape[0] < shape[1]
     s, s_t = matrix, matrix.T  # type: ignore[attr-defined]
     if transposed:
         s, s_t, p, q, shape = s_t, s, q, p, (shape[1], shape[0])
 
-    def without(basis: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return x - basis @ (basis.T @ x) if basis.shape[1] else x
-
     def forward(x: np.ndarray) -> np.ndarray:
-        return without(p, _product(s, x))
+        return p(_product(s, x))
 
     found = largest_eigenvalue(
         lambda x: _product(s_t, forward(x)),
@@ -234,12 +233,12 @@ def largest_singular_value(
         target=None if target is None else target * target,
         max_steps=max_steps,
         vectors=vectors,
-        project=lambda x: without(q, x),
+        project=q,
         failure_probability=failure_probability,
     )
     values = np.sqrt(np.maximum(found.values, 0.0))
     right = found.vectors
-    left = np.stack([forward(column) for column in right.T], axis=1) if right.size else p[:, :0]
+    left = np.stack([forward(column) for column in right.T], axis=1) if right.size else np.zeros((shape[0], 0))
     left = left / np.where(values > 0, values, 1.0)
     if transposed:
         left, right = right, left
@@ -251,6 +250,15 @@ def largest_singular_value(
         right,
         found.steps,
     )
+
+
+def without(basis: np.ndarray) -> Map:
+    """Return x -> (I - B B^T) x for an orthonormal basis B."""
+    return lambda x: x - basis @ (basis.T @ x)
+
+
+def _same(x: np.ndarray) -> np.ndarray:
+    return x
 
 
 def _product(matrix: object, x: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from ranklift.spectral import (
     largest_singular_value,
     missed_fraction,
     top_singular_triplets,
+    without,
 )
 
 N = 120
@@ -239,7 +240,7 @@ def test_deflated_singular_value_is_that_of_the_complement(shape, rng):
     s = rng.standard_normal(shape) + 50 * p[:, :2] @ q.T
     complement = (np.eye(shape[0]) - p @ p.T) @ s @ (np.eye(shape[1]) - q @ q.T)
     exact = np.linalg.svd(complement, compute_uv=False)
-    found = largest_singular_value(s, shape, np.random.default_rng(0), deflate=(p, q), vectors=3)
+    found = largest_singular_value(s, shape, np.random.default_rng(0), project=(without(p), without(q)), vectors=3)
     assert_close(found.values, exact[:3], 1e-9)
     assert found.upper == pytest.approx(exact[0], rel=1e-9)
     assert np.linalg.norm(p.T @ found.left) < 1e-9 and np.linalg.norm(q.T @ found.right) < 1e-9
@@ -255,7 +256,7 @@ def test_clustered_singular_values_at_the_optimum_of_a_nuclear_norm_problem(rng)
     whole = largest_singular_value(s, s.shape, np.random.default_rng(0), max_steps=30)
     assert whole.upper >= 1.0 - 1e-12
     rest = largest_singular_value(
-        s, s.shape, np.random.default_rng(0), deflate=(u[:, :10], v[:, :10])
+        s, s.shape, np.random.default_rng(0), project=(without(u[:, :10]), without(v[:, :10]))
     )
     assert 0.9 - 1e-9 <= rest.upper < 0.9 + 1e-3
 
@@ -263,11 +264,11 @@ def test_clustered_singular_values_at_the_optimum_of_a_nuclear_norm_problem(rng)
 def test_full_deflation_leaves_nothing(rng):
     s = rng.standard_normal((8, 5))
     found = largest_singular_value(
-        s, (8, 5), np.random.default_rng(0), deflate=(np.eye(8), np.eye(5))
+        s, (8, 5), np.random.default_rng(0), project=(without(np.eye(8)), without(np.eye(5)))
     )
     assert found.upper < 1e-6
     found = largest_singular_value(
-        s, (8, 5), np.random.default_rng(0), deflate=(np.zeros((8, 0)), np.eye(5))
+        s, (8, 5), np.random.default_rng(0), project=(without(np.zeros((8, 0))), without(np.eye(5)))
     )
     assert found.upper < 1e-6
 

@@ -18,7 +18,12 @@ from ..arrays import Array, inner, like, matmul, to_numpy
 from ..factorizations import Symmetric
 from ..linalg import orthonormal
 from ..problem import FactorizedProblem
-from ..spectral import ExtremeSingularValue, largest_eigenvalue, largest_singular_value
+from ..spectral import (
+    ExtremeSingularValue,
+    largest_eigenvalue,
+    largest_singular_value,
+    without,
+)
 from ..status import Rigor, Verdict
 from .base import EXACT_LANCZOS, PROBABILITY, Certificate, CertificateReport
 
@@ -125,7 +130,7 @@ def duality_gap(
             transported,
             (n1, n2),
             rng,
-            deflate=(p, q),
+            project=(without(p), without(q)),
             target=target,
             max_steps=max_steps,
             vectors=vectors,

@@ -15,7 +15,7 @@ from ..arrays import Array, to_numpy
 from ..factorizations import Asymmetric
 from ..lowrank import LowRank
 from ..problem import FactorizedProblem
-from ..spectral import largest_singular_value
+from ..spectral import Map, largest_singular_value
 from ..status import Rigor, Verdict
 from .base import EXACT_LANCZOS, PROBABILITY, Certificate, CertificateReport
 
@@ -25,8 +25,8 @@ DENSE_LIMIT = 2500
 NEGLIGIBLE = 1e-13
 """Singular values below this share of the largest are rounding, not rank."""
 
-GAUGE_LIMIT = 40_000_000
-"""Most numbers held for the gauge directions: 320 MB."""
+GAUGE_RANK = 40
+"""Largest rank whose r^2 gauge directions are deflated: their Gram matrix has r^4 numbers."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Identifiability(Certificate):
         (n1, rank), n2 = u.shape, v.shape[0]
         rows = problem.operator.gram_blocks(v, side="left")
         columns = problem.operator.gram_blocks(u, side="right")
-        if rows is None or columns is None or (n1 + n2) * rank**3 > GAUGE_LIMIT:
+        if rows is None or columns is None or rank > GAUGE_RANK:
             return 0.0, float("inf"), None
         least_block = min(np.linalg.eigvalsh(rows).min(), np.linalg.eigvalsh(columns).min())
         if least_block <= 1e-12 * gain**2:
@@ -107,16 +107,11 @@ class Identifiability(Certificate):
             return z
 
         coupling = _Coupling(problem, u, v, row_factors, column_factors, solve)
-        # Gauge: M = e_a e_c^T gives C = U M, B = -V M^T and H = 0; scaled by y = F^T x.
-        p = np.einsum("icd,ia->idac", row_factors, u)
-        q = np.einsum("jad,jc->jdac", column_factors, v)
-        p = p.reshape(n1 * rank, rank * rank)
-        q = q.reshape(n2 * rank, rank * rank)
         found = largest_singular_value(
             coupling,
             (n1 * rank, n2 * rank),
             rng,
-            deflate=(np.linalg.qr(p)[0], np.linalg.qr(q)[0]),
+            project=(_without_gauge(row_factors, rows, u), _without_gauge(column_factors, columns, v)),
             target=1 - 1e-4,
             max_steps=self.max_steps,
         )
@@ -161,6 +156,30 @@ class Identifiability(Certificate):
                 "gain": gain,  # measured * gain is a singular value in the operator's own units
             },
         )
+
+
+def _without_gauge(factors: np.ndarray, blocks: np.ndarray, basis: np.ndarray) -> Map:
+    """Return the orthogonal projector that removes the gauge directions from y = F^T x.
+
+    M = e_a e_c^T gives C = U M, B = -V M^T and H = 0. On either side the directions are x_i =
+    basis_ic e_a, that is y = F_i^T basis_i Z for r x r matrices Z; they are never stored. Their
+    Gram matrix is sum_i block_i[a, a'] basis_ic basis_ic'.
+    """
+    rank = basis.shape[1]
+    lower = np.tril(factors)
+    outer = np.einsum("ic,ie->ice", basis, basis).reshape(-1, rank * rank)
+    gram = (blocks.reshape(-1, rank * rank).T @ outer).reshape((rank,) * 4)
+    gram = gram.transpose(0, 2, 1, 3).reshape(rank * rank, rank * rank)
+    inverse = np.linalg.inv(gram)
+
+    def once(y: np.ndarray) -> np.ndarray:
+        rows = y.reshape(basis.shape)
+        along = np.einsum("iad,id->ia", lower, rows).T @ basis
+        weights = (inverse @ along.ravel()).reshape(rank, rank)
+        return y - np.einsum("iad,ia->id", lower, basis @ weights.T).ravel()
+
+    # Twice: the inverse Gram matrix loses digits where its condition is poor.
+    return lambda y: once(once(y))
 
 
 class _Coupling:

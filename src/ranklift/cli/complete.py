@@ -208,12 +208,11 @@ def split(
 
 
 def _labels(data: IncompleteMatrix) -> dict[str, np.ndarray]:
-    """Return the labels that the data have, as arrays that a file holds without pickling."""
+    """Return the labels of rows and columns, as arrays that a file holds without pickling."""
     labels = {"row_labels": data.row_labels, "column_labels": data.column_labels}
     return {
         name: values.astype(str) if values.dtype == object else values
         for name, values in labels.items()
-        if values is not None
     }
 
 

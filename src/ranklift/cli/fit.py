@@ -189,6 +189,7 @@ def _no_offsets(data: IncompleteMatrix) -> dict[str, np.ndarray]:
         "mean": np.array(0.0),
         "row_offset": np.zeros(n1),
         "column_offset": np.zeros(n2),
+        "column_location": np.zeros(n2),
         "column_scale": np.ones(n2),
         "row_weight": np.ones(n1),
         "column_weight": np.ones(n2),

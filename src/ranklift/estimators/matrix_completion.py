@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ SCREENING_RANK = 10
 """Rank of the solutions at which offsets and weight exponents are compared: cheap, and enough to
 tell them apart."""
 
+NUMBER = (int, float, np.integer, np.floating)
+
 DENSE_LIMIT = 2_000_000_000
 """Most bytes of a completed table that ``transform`` returns for sparse input."""
 
@@ -46,7 +48,8 @@ DENSE_LIMIT = 2_000_000_000
 class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Fill the gaps of a table by a certified low-rank model.
 
-    value_ij = mean + row_i + column_j + (L R^T)_ij. Offsets, rank, regularisation and the weight
+    value_ij = mean + row_i + column_j + (L R^T)_ij, in scaled units where columns have different
+    ones. Offsets, rank, regularisation and the weight
     exponent are chosen by hold-out unless given.
 
     Parameters
@@ -54,7 +57,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     rank : int, optional
         Rank of the refit; by default chosen by hold-out.
     regularization : float or "auto", default "auto"
-        lambda of the nuclear norm, in the units of the (offset-free, scaled) data.
+        lambda > 0 of the nuclear norm, in the units of the (offset-free, scaled) data.
     weight_exponent : float or "auto", default "auto"
         Weights of the nuclear norm by row and column counts: 0 plain, 1 flat (the weighted trace
         norm). "auto" compares 0, 1/2 and 1 by hold-out where counts vary.
@@ -79,12 +82,13 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     recovery_ : Recovery or None
         The full answer with its certificates, of the offset-free, scaled and weighted table;
         None when the table is too small to be split. Its ``extras`` lead back to the units of the
-        data: value_ij = mean + row_offset_i + column_offset_j + column_scale_j row_weight_i
-        column_weight_j (L R^T)_ij, over the rows and columns with values (row_index,
-        column_index).
+        data: value_ij = column_location_j + column_scale_j (mean + row_offset_i + column_offset_j
+        + row_weight_i column_weight_j (L R^T)_ij), over the rows and columns with values
+        (row_index, column_index).
     rank_, regularization_, weight_exponent_, prediction_ : what was chosen
     noise_ : float
-        Estimated standard deviation of the data around the model (root mean square, raw units).
+        Standard deviation of the data around the model, in their own units: the root of the sum
+        of squares over m - degrees of freedom.
     holdout_error_ : float
         Root mean square error on the held-out tenth, in scaled units.
     offsets_ : Offsets
@@ -193,8 +197,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"{bad.size} values are NaN or inf, the first at position {bad[0]}",
                 "leave these entries out: what is not listed counts as a gap",
             )
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_  # of an earlier fit to a DataFrame
+        vars(self).pop("feature_names_in_", None)  # of an earlier fit to a DataFrame
         self.n_features_in_ = int(shape[1])
         return self._fit(rows, cols, values, shape)
 
@@ -241,12 +244,13 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise InputError(f"prediction {self.prediction!r}", 'use "auto", "convex" or "refit"')
         for name, least in (("regularization", "above 0"), ("weight_exponent", "at least 0")):
             value = getattr(self, name)
-            number = isinstance(value, Real) and 0 <= value < np.inf
+            number = isinstance(value, NUMBER) and 0 <= value < np.inf
             if value != "auto" and (not number or (value == 0 and least == "above 0")):
                 raise InputError(f"{name} {value!r}", f'use "auto" or a number {least}')
         if self.scale not in ("auto", True, False):
             raise InputError(f"scale {self.scale!r}", 'use "auto", True or False')
-        if self.max_time is not None and not (isinstance(self.max_time, Real) and self.max_time > 0):
+        time = self.max_time
+        if time is not None and not (isinstance(time, NUMBER) and time > 0):
             raise InputError(f"max_time {self.max_time!r}", "use a positive number of seconds")
         if self.rank is not None and (
             not isinstance(self.rank, Integral) or not 1 <= self.rank <= min(shape)
@@ -259,12 +263,13 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _select(self, table: _Table, rng: np.random.Generator, trace: Trace) -> _Selection | None:
         """Choose offsets, weights, lambda and rank on one hold-out split."""
         train, test = table.split(rng)
+        scaled = self._scaled(table)
         kinds = ("none", "columns", "both") if self.offsets == "auto" else (self.offsets,)
-        kind, damping = choose_offsets(train.triplets, test.triplets, table.shape, kinds)
-        if self.scale == "auto":
-            scaled = units_differ(table.cols, table.values, table.shape[1])
-        else:
-            scaled = bool(self.scale)
+        if scaled and self.offsets == "auto":
+            kinds = kinds[1:]  # a spread is one around the column's mean
+        kind, damping = choose_offsets(
+            train.triplets, test.triplets, table.shape, kinds, scale_columns=scaled
+        )
         fixed = None if self.regularization == "auto" else float(self.regularization)
         share = test.values.size / table.values.size
 
@@ -301,7 +306,6 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
 
         # Offsets that help by themselves can add rank to what is left: ask the whole model.
-        # (Scales depend on the offsets, so errors in scaled units cannot be compared.)
         exponents = self._exponents(table)
         if self.offsets == "auto" and kind != "none" and not scaled:
             kind = least([(kind, exponents[0]), ("none", exponents[0])])[0]
@@ -310,6 +314,11 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if found is None:
             return None
         return _Selection(kind, damping, scaled, exponent, found)
+
+    def _scaled(self, table: _Table) -> bool:
+        if self.scale == "auto":
+            return units_differ(table.cols, table.values, table.shape[1])
+        return bool(self.scale)
 
     def _exponents(self, table: _Table) -> tuple[float, ...]:
         if self.weight_exponent != "auto":
@@ -321,14 +330,17 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _fit_offsets_only(self, table: _Table) -> MatrixCompletion:
         kind = "columns" if self.offsets in ("auto", "columns") else self.offsets
         self.offsets_ = fit_offsets(
-            *table.triplets, table.shape, kind=kind, damping=0.5, scale_columns=False
+            *table.triplets,
+            table.shape,
+            kind=kind,
+            damping=0.5,
+            scale_columns=self._scaled(table),
         )
-        residual = self.offsets_.remove(*table.triplets)
-        self.noise_ = float(np.sqrt(np.mean(residual**2)))
+        self._set_factors(np.zeros((table.shape[0], 0)), np.zeros((table.shape[1], 0)), None)
+        self._set_errors(table, (np.ones(table.shape[0]), np.ones(table.shape[1])))
         self.recovery_: Recovery | None = None
         self.rank_, self.regularization_, self.weight_exponent_ = 0, 0.0, 0.0
         self.prediction_, self.holdout_error_ = "offsets", float("nan")
-        self._set_factors(np.zeros((table.shape[0], 0)), np.zeros((table.shape[1], 0)), None)
         return self
 
     def _fit_model(
@@ -383,17 +395,13 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         right = np.zeros((table.shape[1], part.rank))
         left[row_index] = row_scale[:, None] * part.left
         right[column_index] = column_scale[:, None] * part.right
-        fitted = LowRank(left, right).entries(table.rows, table.cols)
-        self.noise_ = float(
-            np.sqrt(np.mean(((residual - fitted) * self.offsets_.scale[table.cols]) ** 2))
-        )
         self.rank_, self.regularization_ = part.rank, found.regularization
         self.weight_exponent_, self.prediction_ = chosen.exponent, prediction
         self.holdout_error_ = min(found.convex_error, found.refit_error)
         self.holdout_ = found.to_dict()
         mean_count = float(table.counts[0][row_index].mean())
         self._set_factors(left, right, (penalty, chosen.exponent, mean_count))
-        self._set_errors(table)
+        self._set_errors(table, scales)
         return self
 
     def _set_factors(
@@ -402,20 +410,35 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.left_, self.right_, self.ridge_ = left, right, ridge
         self.n_features_in_ = int(self.right_.shape[0])
 
-    def _set_errors(self, table: _Table) -> None:
-        """Keep what standard errors need: inverse Gram blocks of rows and columns."""
+    def _set_errors(self, table: _Table, scales: tuple[np.ndarray, np.ndarray]) -> None:
+        """Estimate the noise, and keep what standard errors need: inverse Gram blocks."""
         k = self.left_.shape[1]
         self.row_precision_ = self.column_precision_ = None
-        if k == 0 or k * k * sum(table.shape) * 8 > 400_000_000:
-            return
-        operator = EntrySampling(table.rows, table.cols, table.shape)
-        # A ridge at the noise-to-signal level keeps rows with fewer than k samples finite.
-        typical = max(float(np.mean(self.left_**2) + np.mean(self.right_**2)), 1e-300)
-        ridge = max(self.ridge_[0] if self.ridge_ else 0.0, 1e-3 * typical) * np.eye(k)
-        rows = operator.gram_blocks(self.right_, side="left")
-        columns = operator.gram_blocks(self.left_, side="right")
-        self.row_precision_ = np.linalg.inv(rows + ridge)
-        self.column_precision_ = np.linalg.inv(columns + ridge)
+        freedom = self.offsets_.degrees_of_freedom(table.rows, table.cols)
+        if 0 < k * k * sum(table.shape) * 8 <= 400_000_000:
+            operator = EntrySampling(table.rows, table.cols, table.shape)
+            penalty = self.ridge_[0] if self.ridge_ else 0.0
+            # A small ridge keeps rows with fewer than k samples finite.
+            typical = max(float(np.mean(self.left_**2) + np.mean(self.right_**2)), 1e-300)
+            inverses = []
+            for factor, side, scale in (
+                (self.right_, "left", scales[0]),
+                (self.left_, "right", scales[1]),
+            ):
+                gram = operator.gram_blocks(factor, side=side)
+                ridge = np.maximum(penalty / scale**2, 1e-3 * typical)
+                inverses.append(np.linalg.inv(gram + ridge[:, None, None] * np.eye(k)))
+                freedom += float(np.sum(inverses[-1] * gram))  # the sum of the leverages
+            self.row_precision_, self.column_precision_ = inverses
+            freedom -= k * k  # what a change of basis moves between the factors
+        fitted = LowRank(self.left_, self.right_).entries(table.rows, table.cols)
+        rest = self.offsets_.remove(*table.triplets) - fitted
+        m = rest.size
+        remaining = max(m - freedom, 0.1 * m)
+        self.noise_ = float(
+            np.sqrt(np.sum((rest * self.offsets_.scale[table.cols]) ** 2) / remaining)
+        )
+        self.scaled_noise_ = float(np.sqrt(np.sum(rest**2) / remaining))
 
     # -- using the fit ------------------------------------------------------------------------
 
@@ -457,12 +480,18 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return values, self._standard_errors(rows, cols)
 
     def _standard_errors(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        if self.recovery_ is None or self.row_precision_ is None:
-            return np.full(rows.shape, self.noise_)
-        left, right = self.left_[rows], self.right_[cols]
-        variance = np.einsum("ta,tab,tb->t", right, self.row_precision_[rows], right)
-        variance += np.einsum("ta,tab,tb->t", left, self.column_precision_[cols], left)
-        return self.noise_ * np.sqrt(np.maximum(variance, 0.0))
+        noise = self.scaled_noise_ * self.offsets_.scale[cols]
+        if self.row_precision_ is None or self.column_precision_ is None:
+            return noise
+        out = np.empty(rows.shape)
+        step = max(1, 4_000_000 // self.left_.shape[1] ** 2)  # 32 MB of blocks at a time
+        for start in range(0, rows.size, step):
+            part = slice(start, start + step)
+            i, j = rows[part], cols[part]
+            left, right = self.left_[i], self.right_[j]
+            out[part] = np.einsum("ta,tab,tb->t", right, self.row_precision_[i], right)
+            out[part] += np.einsum("ta,tab,tb->t", left, self.column_precision_[j], left)
+        return noise * np.sqrt(np.maximum(out, 0.0))
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the table with its gaps filled; observed values stay as they are.
@@ -502,7 +531,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         fit, scale = self.offsets_, self.offsets_.scale
         order = np.argsort(rows, kind="stable")
         bounds = np.searchsorted(rows[order], np.arange(n1 + 1))
-        centred = values - fit.mean - fit.column[cols]
+        centred = fit.remove_columns(cols, values)
         k = self.right_.shape[1]
         factors, row_offsets = np.zeros((n1, k)), np.zeros(n1)
         for i in range(n1):
@@ -512,10 +541,10 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             row_offsets[i] = fit.row_offset(centred[entries])
             if k:
                 seen = cols[entries]
-                target = (centred[entries] - row_offsets[i]) / scale[seen]
-                factors[i] = self._row_factor(self.right_[seen], target)
-        out = fit.mean + row_offsets[:, None] + fit.column[None, :]
-        return out + (factors @ self.right_.T) * scale[None, :]
+                factors[i] = self._row_factor(self.right_[seen], centred[entries] - row_offsets[i])
+        out = factors @ self.right_.T
+        out += fit.mean + row_offsets[:, None] + fit.column
+        return fit.location + scale * out
 
     def _row_factor(self, design: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Return argmin 1/2 ||design z - target||^2 + penalty/2 ||z||^2 for one row."""

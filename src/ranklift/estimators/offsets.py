@@ -1,7 +1,8 @@
 """Offsets and scales: what is taken off an incomplete table before low-rank search.
 
-value_ij = mean + row_i + column_j + column_scale_j * (L R^T)_ij + noise, with offsets shrunk
-towards 0 by ``damping`` extra observations of 0 (a ridge in units of counts).
+value_ij = location_j + scale_j (mean + row_i + column_j + (L R^T)_ij + noise), with offsets shrunk
+towards 0 by ``damping`` extra observations of 0 (a ridge in units of counts). Location and scale
+are 0 and 1 unless columns have different units: then a common mean or shrinkage would mix them.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ DAMPINGS = (0.5, 2.0, 5.0, 12.0)
 
 @dataclass(frozen=True)
 class Offsets:
-    """Mean, row and column offsets, and column scales of a table.
+    """Mean, row and column offsets in scaled units, and the units of columns.
 
     Attributes
     ----------
     mean : float
     row, column : arrays (n1,), (n2,)
         Zero where not used.
-    scale : array (n2,)
-        Positive; ones when columns share a unit.
+    location, scale : arrays (n2,)
+        Mean and spread of each column; zeros and ones when columns share a unit.
     damping : float
     kind : "none", "columns" or "both"
     """
@@ -34,17 +35,23 @@ class Offsets:
     mean: float
     row: np.ndarray
     column: np.ndarray
+    location: np.ndarray
     scale: np.ndarray
     damping: float
     kind: str
 
     def baseline(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        """Return mean + row + column at the given entries."""
-        return self.mean + self.row[rows] + self.column[cols]
+        """Return the model without its low-rank part at the given entries, in data units."""
+        offsets = self.mean + self.row[rows] + self.column[cols]
+        return self.location[cols] + self.scale[cols] * offsets
 
     def remove(self, rows: np.ndarray, cols: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return what is left of the values, in scaled units."""
-        return (values - self.baseline(rows, cols)) / self.scale[cols]
+        return self.remove_columns(cols, values) - self.row[rows]
+
+    def remove_columns(self, cols: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return what is left of the values without row offsets, in scaled units."""
+        return (values - self.location[cols]) / self.scale[cols] - self.mean - self.column[cols]
 
     def to_arrays(self, row_index: np.ndarray, column_index: np.ndarray) -> dict[str, np.ndarray]:
         """Return what a result file holds, for the listed rows and columns."""
@@ -52,11 +59,18 @@ class Offsets:
             "mean": np.array(self.mean),
             "row_offset": self.row[row_index],
             "column_offset": self.column[column_index],
+            "column_location": self.location[column_index],
             "column_scale": self.scale[column_index],
         }
 
+    def degrees_of_freedom(self, rows: np.ndarray, cols: np.ndarray) -> float:
+        """Return how many entries' worth of noise the offsets fit: sum of n / (n + damping)."""
+        lines = {"none": [], "columns": [cols], "both": [rows, cols]}[self.kind]
+        counts = [np.bincount(index) for index in lines]
+        return sum(float(np.sum(n / (n + self.damping))) for n in counts)
+
     def row_offset(self, residual: np.ndarray) -> float:
-        """Return the offset of a new row from values - mean - column at its entries."""
+        """Return the offset of a new row from ``remove_columns`` of its entries."""
         if self.kind != "both" or residual.size == 0:
             return 0.0
         return float(residual.sum() / (residual.size + self.damping))
@@ -72,11 +86,15 @@ def fit_offsets(
     damping: float,
     scale_columns: bool,
 ) -> Offsets:
-    """Fit damped offsets by alternating averages, then column scales of the rest.
+    """Fit column units where asked, then damped offsets by alternating averages.
 
     Cost: ROUNDS passes over the entries.
     """
     n1, n2 = shape
+    location, scale = np.zeros(n2), np.ones(n2)
+    if scale_columns:
+        location, scale = _column_units(cols, values, n2, centred=kind != "none")
+        values = (values - location[cols]) / scale[cols]
     row, column = np.zeros(n1), np.zeros(n2)
     mean = float(values.mean()) if kind != "none" else 0.0
     row_counts = np.bincount(rows, minlength=n1)
@@ -88,14 +106,29 @@ def fit_offsets(
             if kind == "both":
                 left = values - mean - column[cols]
                 row = np.bincount(rows, left, n1) / (row_counts + damping)
-    scale = np.ones(n2)
-    if scale_columns:
-        rest = values - mean - row[rows] - column[cols]
-        overall = float(np.mean(rest**2))
-        # Shrunk towards the mean square: a column of two samples has no spread of its own.
-        square = (np.bincount(cols, rest**2, n2) + damping * overall) / (column_counts + damping)
-        scale = np.sqrt(np.where(square > 0, square, 1.0))
-    return Offsets(mean, row, column, scale, damping, kind)
+    return Offsets(mean, row, column, location, scale, damping, kind)
+
+
+def _column_units(
+    cols: np.ndarray, values: np.ndarray, n2: int, *, centred: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean (0 unless centred) and spread of each column.
+
+    The logarithm of the spread is shrunk by one observation of the median column: two samples
+    have no spread of their own, and sizes of different units have no common mean.
+    """
+    counts = np.bincount(cols, minlength=n2)
+    location = np.zeros(n2)
+    if centred:
+        location = np.bincount(cols, values, n2) / np.maximum(counts, 1)
+    square = np.bincount(cols, (values - location[cols]) ** 2, n2) / np.maximum(counts, 1)
+    own = square > 0
+    if not own.any():
+        return location, np.ones(n2)
+    logs = np.log(square, where=own, out=np.zeros(n2))
+    typical = float(np.median(logs[own]))
+    logs = np.where(own, (counts * logs + typical) / (counts + 1), typical)
+    return location, np.exp(0.5 * logs)
 
 
 def choose_offsets(
@@ -103,14 +136,17 @@ def choose_offsets(
     test: tuple[np.ndarray, np.ndarray, np.ndarray],
     shape: tuple[int, int],
     kinds: tuple[str, ...],
+    *,
+    scale_columns: bool,
 ) -> tuple[str, float]:
     """Return the (kind, damping) with the least squared error on the test entries."""
     best, choice = float("inf"), (kinds[0], DAMPINGS[1])
     for kind in kinds:
         for damping in DAMPINGS if kind != "none" else DAMPINGS[:1]:
-            fitted = fit_offsets(*train, shape, kind=kind, damping=damping, scale_columns=False)
-            rows, cols, values = test
-            error = float(np.mean((values - fitted.baseline(rows, cols)) ** 2))
+            fitted = fit_offsets(
+                *train, shape, kind=kind, damping=damping, scale_columns=scale_columns
+            )
+            error = float(np.mean(fitted.remove(*test) ** 2))
             if error < best:
                 best, choice = error, (kind, damping)
     return choice
