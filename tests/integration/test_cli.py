@@ -75,6 +75,51 @@ def test_complete_noisy_table(run: Run, tmp_path: Path) -> None:
     assert len(saved.provenance["data_sha256"]) == 64
 
 
+@pytest.mark.parametrize("noise", ["auto", "0.1"])
+def test_the_result_file_alone_predicts_in_data_units(run: Run, tmp_path: Path, noise: str) -> None:
+    rng = np.random.default_rng(6)
+    full = 10.0 + np.linspace(-3.0, 3.0, SIZE[1]) + truth() + NOISE * rng.normal(size=SIZE)
+    table = np.where(rng.random(SIZE) < np.linspace(0.2, 0.9, SIZE[1]), full, np.nan)
+    frame = pd.DataFrame(table, columns=[f"c{j}" for j in range(SIZE[1])])
+    frame.insert(0, "id", [f"r{i}" for i in range(SIZE[0])])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    code, _, _ = run("complete", "t.csv", "--noise", noise, "--completed", "full.csv")
+    assert code == 0
+    saved = rl.load(tmp_path / "result.npz")
+    part = saved.extras
+    low_rank = part["row_weight"][:, None] * saved.matrix.toarray() * part["column_weight"]
+    offsets = part["mean"] + part["row_offset"][:, None] + part["column_offset"]
+    values = part["column_location"] + part["column_scale"] * (offsets + low_rank)
+    written = pd.read_csv(tmp_path / "full.csv", index_col="row")
+    blank = np.isnan(table)
+    np.testing.assert_allclose(values[blank], written.to_numpy()[blank], rtol=1e-9)
+    assert part["row_labels"].tolist() == list(written.index)
+    assert part["column_labels"].tolist() == list(written.columns)
+    assert run("verify", "result.npz")[0] == 0
+
+
+def test_verify_of_a_regularised_answer(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    structure = rng.normal(size=(60, 8)) * 0.5 ** np.arange(8) @ rng.normal(size=(8, 45))
+    noisy = np.where(rng.random(SIZE) < 0.35, structure + rng.normal(size=SIZE), np.nan)
+    pd.DataFrame(noisy, columns=[f"c{j}" for j in range(45)]).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    code, out, _ = run("complete", "t.csv")
+    assert not rl.load(tmp_path / "result.npz").refitted
+    assert code == 0
+    assert "and it is the answer" in out
+    assert "which is the answer" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    code, out, _ = run("verify", "result.npz", "--json")
+    values = json.loads(out)
+    assert (code, values["agrees"], values["certified"]) == (0, True, True)
+    # checks of an answer without shrinkage would only confuse
+    assert [item["name"] for item in values["reports"]] == [
+        "convex.duality_gap",
+        "convex.stationarity",
+    ]
+
+
 def test_complete_exact_table_recovers_the_matrix(run: Run, tmp_path: Path) -> None:
     write_table(tmp_path / "exact.csv", 0.0)
     code, out, _ = run("complete", "exact.csv", "--noise", "exact", "--no-report", "--json")

@@ -183,6 +183,28 @@ def test_headline_follows_the_certificates(recovery: Recovery) -> None:
     assert "nearby" in exact.sentence
 
 
+def test_a_regularised_answer_is_said_to_be_one(recovery: Recovery) -> None:
+    convex = recovery.convex
+    assert convex is not None
+    assert recovery.refitted
+    assert recovery.choice == ""
+    held = {"share": 0.1, "regularization": 1.5, "rank": 2, "convex_error": 0.9, "path": []}
+    answer = replace(recovery, left=convex.left, right=convex.right, certificates={})
+    for refit_error, words in ((1.1, "predicts better than a refit"), (None, "too sparse")):
+        found = replace(answer, holdout=held | {"refit_error": refit_error})
+        assert not found.refitted
+        line = headline(found)
+        assert line.certified
+        assert "globally optimal" in line.sentence
+        assert "and it is the answer" in line.sentence
+        assert words in line.sentence
+        assert words in found.summary()
+        html = build_report(found)
+        assert "about the regularised fit, which is the answer" in html
+        assert ("not tried" in html) is (refit_error is None)
+    assert "no refit was made" in headline(answer).sentence
+
+
 def test_bare_recovery_without_data_or_trace(recovery: Recovery, tmp_path: Path) -> None:
     bare = replace(
         recovery, operator=None, measurements=None, convex=None, certificates={}, trace=Trace()

@@ -150,6 +150,7 @@ def complete_data(
     recovery.extras |= _labels(data)
     recovery.provenance |= {
         "command": options.command,
+        "seed": options.seed,  # of the command; a hold-out derives those of its fits from it
         "source": data.source,
         "data_sha256": data.sha256,
         "layout": data.layout,

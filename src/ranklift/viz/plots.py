@@ -97,7 +97,7 @@ def convergence(rows: Sequence[Any], threshold: float | None = None) -> str:
         if _spans_decades(_column(searches, "objective")):
             upper.set_yscale("log")
         else:  # the usual factor "1e6" above the axis would collide with the legend
-            upper.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.4g}"))
+            upper.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.5g}"))
         if len(names) <= 6:
             _legend_above(upper)
         steep = np.isfinite(gradient) & (gradient > 0)
@@ -107,7 +107,7 @@ def convergence(rows: Sequence[Any], threshold: float | None = None) -> str:
         known = np.isfinite(gap) & (gap > 0)
         if known.any():
             lower.plot(time[known], gap[known], "o-", color=PLUM, ms=4.5, lw=1.4,
-                       label="certified relative gap")  # fmt: skip
+                       label="certified gap")  # fmt: skip
         if threshold is not None and threshold > 0:
             lower.axhline(threshold, color=AMBER, lw=1.1, ls="--", label="required gap")
         if lower.get_legend_handles_labels()[0]:

@@ -171,7 +171,7 @@ def _plots(recovery: Any, context: ReportContext, observed: Any, fitted: Any) ->
             )
         )
     convex_values = None
-    if convex is not None:
+    if convex is not None and recovery.refitted:
         convex_values = singular_values(convex.left, convex.right)
     figures.append(
         (
@@ -180,6 +180,9 @@ def _plots(recovery: Any, context: ReportContext, observed: Any, fitted: Any) ->
             (
                 "A drop after the chosen rank supports the choice; a slow decay means that the "
                 "data are only approximately of low rank."
+                if recovery.refitted
+                else "The regularisation sets small singular values to zero, so the rank follows "
+                "from it. A slow decay means that the data are only approximately of low rank."
             ),
         )
     )
@@ -233,7 +236,8 @@ def _selection(recovery: Any, context: ReportContext) -> str:
         svg = plots.holdout_path(path, least, unit="regularisation on the train entries")
         figure = (
             f"<figure>{svg}<figcaption>The error along the path of regularisation values "
-            "that were tried.</figcaption></figure>"
+            "that were tried, on the train entries; the value chosen there is scaled to all "
+            "entries.</figcaption></figure>"
         )
     return (
         "<section><h2>How regularisation and rank were chosen</h2>"
