@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace as _array_namespace
-from array_api_compat import device, is_array_api_obj, is_numpy_array, is_torch_array
+from array_api_compat import device, is_array_api_obj, is_torch_array
 
 Array = Any
 """An array of any namespace that follows the Python array API standard."""

@@ -22,11 +22,14 @@ SHARE = 0.1
 PATH_RATIO = 0.75
 """Ratio of neighbouring lambda on the hold-out path: the error is flat around its minimum."""
 
-WORTHWHILE = 1e-3
+WORTHWHILE = 2e-3
 """Relative gain of hold-out error below which a path is not followed further down."""
 
 STARVED_SHARE = 0.05
 """Share of rows or columns with too few samples up to which refits are tried at all."""
+
+FLAT_BOTTOM = 1e-3
+"""Relative distance from the least hold-out error within which the largest lambda is taken."""
 
 CLEAR_GAP = 2.0
 """Ratio of neighbouring singular values that is worth a refit on the way down the path."""
@@ -160,6 +163,7 @@ def hold_out(
     for run in continuation(training, lambdas, rng, trace=trace, stop_at_rank=stop_at_rank):
         value = error(run.w)
         path.append((run.regularization, int(run.w.shape[1]), value))
+        gain = best - value
         if value < best or regularization is not None:
             best, best_run = value, run
         # A matrix of truly low rank shows itself early: its refit then beats every lambda.
@@ -170,13 +174,15 @@ def hold_out(
                 refit(training, run.w, shown, rng, trace=trace, loose=True).point.w
             )
         reached = min([best, *ranks.values()])
-        gain, overall = overall - reached, reached
-        started = run.w.shape[1] > 0 and len(path) > 3
+        settled, overall = overall - reached < WORTHWHILE * reached, reached
         # The next gain, if gains go on falling at this rate.
         expected = gain * min(1.0, gain / last_gain) if last_gain > 0 else gain
         last_gain = gain
-        if regularization is None and started and expected < WORTHWHILE * overall:
+        started = run.w.shape[1] > 0 and len(path) > 3 and regularization is None
+        if started and expected < WORTHWHILE * best:
             break
+        if started and settled and overall < 0.5 * best:
+            break  # the refit has won: following the path further only costs
         if trace.stop_requested or trace.out_of_time:
             break
         if stop_at_rank is not None and run.w.shape[1] >= stop_at_rank:
@@ -186,7 +192,7 @@ def hold_out(
     chosen = best_run.regularization
     if regularization is None:
         # The flat bottom of the error: the largest lambda there is the cheapest and the simplest.
-        chosen = next(lam for lam, _, value in path if value <= (1 + WORTHWHILE) * best)
+        chosen = next(lam for lam, _, value in path if value <= (1 + FLAT_BOTTOM) * best)
     best_w = best_run.w
     available = int(best_w.shape[1])
     worse = 0

@@ -203,7 +203,7 @@ def largest_singular_value(
     vectors: int = 1,
     failure_probability: float = FAILURE_PROBABILITY,
 ) -> ExtremeSingularValue:
-    """Enclose ||S||_2, or ||P S Q||_2 with ``project`` = orthogonal projectors (x -> P x, x -> Q x).
+    """Enclose ||S||_2, or ||P S Q||_2 with ``project`` = two orthogonal projectors x -> P x.
 
     Lanczos on the Gram matrix of the smaller side; arguments as in ``largest_eigenvalue``. ``S``
     needs ``@`` and ``.T``.
@@ -238,7 +238,11 @@ def largest_singular_value(
     )
     values = np.sqrt(np.maximum(found.values, 0.0))
     right = found.vectors
-    left = np.stack([forward(column) for column in right.T], axis=1) if right.size else np.zeros((shape[0], 0))
+    left = (
+        np.stack([forward(column) for column in right.T], axis=1)
+        if right.size
+        else np.zeros((shape[0], 0))
+    )
     left = left / np.where(values > 0, values, 1.0)
     if transposed:
         left, right = right, left

@@ -240,7 +240,9 @@ def test_deflated_singular_value_is_that_of_the_complement(shape, rng):
     s = rng.standard_normal(shape) + 50 * p[:, :2] @ q.T
     complement = (np.eye(shape[0]) - p @ p.T) @ s @ (np.eye(shape[1]) - q @ q.T)
     exact = np.linalg.svd(complement, compute_uv=False)
-    found = largest_singular_value(s, shape, np.random.default_rng(0), project=(without(p), without(q)), vectors=3)
+    found = largest_singular_value(
+        s, shape, np.random.default_rng(0), project=(without(p), without(q)), vectors=3
+    )
     assert_close(found.values, exact[:3], 1e-9)
     assert found.upper == pytest.approx(exact[0], rel=1e-9)
     assert np.linalg.norm(p.T @ found.left) < 1e-9 and np.linalg.norm(q.T @ found.right) < 1e-9

@@ -111,7 +111,10 @@ class Identifiability(Certificate):
             coupling,
             (n1 * rank, n2 * rank),
             rng,
-            project=(_without_gauge(row_factors, rows, u), _without_gauge(column_factors, columns, v)),
+            project=(
+                _without_gauge(row_factors, rows, u),
+                _without_gauge(column_factors, columns, v),
+            ),
             target=1 - 1e-4,
             max_steps=self.max_steps,
         )
