@@ -366,6 +366,10 @@ class _Search:
         sigma: float | None = None
         if self.noise == "estimate":
             sigma = noise_estimate(problem, residual, int(w.shape[1]))
+            if self.held_out is not None:
+                # A shrunk answer of large rank leaves no degrees of freedom to count; what it does
+                # to measurements it has not seen bounds the noise from above.
+                sigma = min(sigma, self.held_out.convex_error, self.held_out.refit_error)
         elif not self.exact:
             assert isinstance(self.noise, float)
             sigma = self.noise

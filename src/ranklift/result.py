@@ -274,7 +274,8 @@ def load(path: str | os.PathLike[str]) -> Recovery:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # A stream of our own: np.load leaves the file open when the archive is broken.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         document = json.loads(str(arrays["document"]))
         return _from_document(arrays, document)

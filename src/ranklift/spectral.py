@@ -76,6 +76,7 @@ def largest_eigenvalue(
     *,
     floor: float | None = None,
     target: float | None = None,
+    stop_on_witness: bool = True,
     max_steps: int = 300,
     vectors: int = 1,
     project: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -95,6 +96,8 @@ def largest_eigenvalue(
         end of the spectrum is bounded by the same run, at twice the failure probability.
     target : float, optional
         Stop as soon as the upper bound is below it, or a Ritz value shows that it is exceeded.
+    stop_on_witness : bool, default True
+        Whether a Ritz value above the target ends the run; False refines the bound all the same.
     max_steps : int
         Most products with H; memory n * max_steps numbers.
     vectors : int
@@ -154,7 +157,8 @@ def largest_eigenvalue(
             # The last couplings bound the Ritz residual; 1e-13 covers rounding of the recurrence.
             upper += 1e-13 * scale
             settled = vectors == 1 or steps >= min(max_steps, 3 * vectors + 20)
-            if last or (target is not None and (upper <= target or (theta > target and settled))):
+            witnessed = stop_on_witness and settled and target is not None and theta > target
+            if last or witnessed or (target is not None and upper <= target):
                 break
     count = min(vectors, steps)
     values, small = eigh_tridiagonal(
@@ -199,6 +203,7 @@ def largest_singular_value(
     *,
     project: tuple[Map, Map] | None = None,
     target: float | None = None,
+    stop_on_witness: bool = True,
     max_steps: int = 300,
     vectors: int = 1,
     failure_probability: float = FAILURE_PROBABILITY,
@@ -231,6 +236,7 @@ def largest_singular_value(
         rng,
         floor=0.0,
         target=None if target is None else target * target,
+        stop_on_witness=stop_on_witness,
         max_steps=max_steps,
         vectors=vectors,
         project=q,

@@ -117,13 +117,17 @@ def duality_gap(
     norm_x = float(inner(w, w)) if symmetric else 0.5 * float(inner(w, w))
     loss = 0.5 * float(inner(residual, residual))
     primal = loss + regularization * norm_x
+    # and by delta^2 / 2 ||s0||^2 <= delta^2 F, which alone counts at X = 0.
     slack = 0.25 * tolerance * primal / max(regularization * norm_x, 1e-300)
-    target = regularization * (1 + min(slack, 1.0))
+    slack = min(slack, 0.5 * np.sqrt(tolerance))
+    target = regularization * (1 + slack)
 
     p = orthonormal(left)
     if symmetric:
         q = p
-        found, s_q, t_p = _symmetric_complement(transported, p, n1, rng, target, max_steps, vectors)
+        found, s_q, t_p = _symmetric_complement(
+            transported, p, n1, rng, target, tolerance == 0.0, max_steps, vectors
+        )
     else:
         q = orthonormal(right)
         found = largest_singular_value(
@@ -132,6 +136,8 @@ def duality_gap(
             rng,
             project=(without(p), without(q)),
             target=target,
+            # A value a little above the target may still be within the tolerance.
+            stop_on_witness=tolerance == 0.0,
             max_steps=max_steps,
             vectors=vectors,
         )
@@ -206,6 +212,7 @@ def _symmetric_complement(
     n: int,
     rng: np.random.Generator,
     target: float,
+    stop_on_witness: bool,
     max_steps: int,
     vectors: int,
 ) -> tuple[ExtremeSingularValue, np.ndarray, np.ndarray]:
@@ -220,6 +227,7 @@ def _symmetric_complement(
         n,
         rng,
         target=target,
+        stop_on_witness=stop_on_witness,
         max_steps=max_steps,
         vectors=vectors,
         project=lambda x: x - p @ (p.T @ x),
