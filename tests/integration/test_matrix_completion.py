@@ -27,7 +27,7 @@ from ranklift.errors import (
     UnobservedError,
 )
 from ranklift.estimators import MatrixCompletion, matrix_completion
-from ranklift.estimators.matrix_completion import _Table, count_weights
+from ranklift.estimators.table import ObservedTable, count_weights
 
 N1, NEW, N2, RANK, SIGMA = 80, 20, 50, 2, 0.1
 
@@ -222,7 +222,7 @@ def test_uneven_counts_are_weighed_and_predicted_consistently(truth: np.ndarray)
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 def test_count_weights_are_the_documented_ones(exponent: float) -> None:
     rows, cols = np.nonzero(np.triu(np.ones((5, 7))))
-    table = _Table(rows, cols, np.ones(rows.size), (5, 7))
+    table = ObservedTable(rows, cols, np.ones(rows.size), (5, 7))
     for scale, counts in zip(
         count_weights(table, exponent),
         (np.array([7, 6, 5, 4, 3]), np.array([1, 2, 3, 4, 5, 5, 5])),

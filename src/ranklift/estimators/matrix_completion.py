@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 
 from .. import threads
 from ..errors import (
-    DuplicateEntriesError,
     EmptyDataError,
     InputError,
     NonFiniteError,
@@ -25,12 +24,13 @@ from ..errors import (
 from ..factorizations import Asymmetric
 from ..lowrank import LowRank
 from ..noise import HoldOut, Split, hold_out
-from ..operators import EntrySampling, MeasurementOperator
+from ..operators import EntrySampling
 from ..pipeline import recover
 from ..problem import FactorizedProblem
 from ..result import Recovery
 from ..trace import Callback, Trace
 from .offsets import choose_offsets, fit_offsets, units_differ
+from .table import ObservedTable, count_weights, factors_of, observed_entries, reject_repetitions
 
 LEAST_ENTRIES = 30
 """Fewer observed entries than this cannot be split: only offsets are fitted."""
@@ -163,11 +163,11 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         DuplicateEntriesError
             When a sparse matrix repeats an entry.
         """
-        _reject_repetitions(X)
+        reject_repetitions(X)
         X = validate_data(
             self, X, accept_sparse="csr", dtype=np.float64, ensure_all_finite="allow-nan"
         )
-        return self._fit(*_observed(X), X.shape)
+        return self._fit(*observed_entries(X), X.shape)
 
     def fit_entries(
         self, rows: Any, cols: Any, values: Any, shape: tuple[int, int] | None = None
@@ -215,7 +215,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             max_time_s=float("inf") if self.max_time is None else self.max_time,
         )
         self.shape_ = (int(shape[0]), int(shape[1]))
-        table = _Table(rows, cols, values, self.shape_)
+        table = ObservedTable(rows, cols, values, self.shape_)
         selection = None
         if values.size >= LEAST_ENTRIES and min(np.count_nonzero(c) for c in table.counts) >= 2:
             with threads.single_threaded_blas():
@@ -260,7 +260,9 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"pass a whole number between 1 and {min(shape)}, or None",
             )
 
-    def _select(self, table: _Table, rng: np.random.Generator, trace: Trace) -> _Selection | None:
+    def _select(
+        self, table: ObservedTable, rng: np.random.Generator, trace: Trace
+    ) -> _Selection | None:
         """Choose offsets, weights, lambda and rank on one hold-out split."""
         train, test = table.split(rng)
         scaled = self._scaled(table)
@@ -315,19 +317,19 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             return None
         return _Selection(kind, damping, scaled, exponent, found)
 
-    def _scaled(self, table: _Table) -> bool:
+    def _scaled(self, table: ObservedTable) -> bool:
         if self.scale == "auto":
             return units_differ(table.cols, table.values, table.shape[1])
         return bool(self.scale)
 
-    def _exponents(self, table: _Table) -> tuple[float, ...]:
+    def _exponents(self, table: ObservedTable) -> tuple[float, ...]:
         if self.weight_exponent != "auto":
             return (float(self.weight_exponent),)
         spreads = [np.std(c) / np.mean(c) for c in table.counts]
         # Below a quarter the weights of rows and columns are equal within rounding of the error.
         return (0.0, 0.5, 1.0) if max(spreads) > 0.25 else (0.0,)
 
-    def _fit_offsets_only(self, table: _Table) -> MatrixCompletion:
+    def _fit_offsets_only(self, table: ObservedTable) -> MatrixCompletion:
         kind = "columns" if self.offsets in ("auto", "columns") else self.offsets
         self.offsets_ = fit_offsets(
             *table.triplets,
@@ -344,7 +346,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def _fit_model(
-        self, table: _Table, chosen: _Selection, seed: int, trace: Trace
+        self, table: ObservedTable, chosen: _Selection, seed: int, trace: Trace
     ) -> MatrixCompletion:
         found = chosen.found
         self.offsets_ = fit_offsets(
@@ -370,7 +372,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             residual,
             rank=found.rank if refit_wanted else None,
             refit=refit_wanted,
-            init=None if refit_wanted else _without_rows(found.w, table, row_index, column_index),
+            init=None if refit_wanted else factors_of(found.w, table, row_index, column_index),
             noise=max(min(found.convex_error, found.refit_error), np.finfo(float).tiny),
             regularization=found.regularization,
             certify=self.certify,
@@ -410,7 +412,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.left_, self.right_, self.ridge_ = left, right, ridge
         self.n_features_in_ = int(self.right_.shape[0])
 
-    def _set_errors(self, table: _Table, scales: tuple[np.ndarray, np.ndarray]) -> None:
+    def _set_errors(self, table: ObservedTable, scales: tuple[np.ndarray, np.ndarray]) -> None:
         """Estimate the noise, and keep what standard errors need: inverse Gram blocks."""
         k = self.left_.shape[1]
         self.row_precision_ = self.column_precision_ = None
@@ -511,7 +513,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _fitted_table(self, X: Any) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """Return the fitted values of a table and its observed entries."""
         check_is_fitted(self)
-        _reject_repetitions(X)
+        reject_repetitions(X)
         X = validate_data(
             self, X, accept_sparse="csr", dtype=np.float64,
             ensure_all_finite="allow-nan", reset=False,
@@ -522,7 +524,7 @@ class MatrixCompletion(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"a completed table of {n1 * n2 * 8 / 1e9:.1f} GB",
                 "transform fewer rows at a time, or ask predict(rows, cols) for single entries",
             )
-        entries = _observed(X)
+        entries = observed_entries(X)
         return self._complete(*entries, n1), entries
 
     def _complete(
@@ -583,97 +585,3 @@ def _least(screened: dict[Any, HoldOut | None]) -> Any:
         return min(float(np.interp(common, ranks, errors)), found.refit_error)
 
     return min(paths, key=lambda key: score(paths[key]))
-
-
-@dataclass(frozen=True)
-class _Table:
-    """Observed entries of a table."""
-
-    rows: np.ndarray
-    cols: np.ndarray
-    values: np.ndarray
-    shape: tuple[int, int]
-
-    @property
-    def triplets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.rows, self.cols, self.values
-
-    @property
-    def counts(self) -> tuple[np.ndarray, np.ndarray]:
-        return (
-            np.bincount(self.rows, minlength=self.shape[0]),
-            np.bincount(self.cols, minlength=self.shape[1]),
-        )
-
-    def split(self, rng: np.random.Generator) -> tuple[_Table, _Table]:
-        """Hold out about a tenth of the entries."""
-        shuffled = rng.permutation(self.values.size)
-        count = max(1, self.values.size // 10)
-        test, train = np.sort(shuffled[:count]), np.sort(shuffled[count:])
-        return self._take(train), self._take(test)
-
-    def _take(self, index: np.ndarray) -> _Table:
-        return _Table(self.rows[index], self.cols[index], self.values[index], self.shape)
-
-    def compressed(self, row_index: np.ndarray, column_index: np.ndarray) -> _Table:
-        """Return the same entries over the listed rows and columns only."""
-        rows, cols = np.zeros(self.shape[0], np.int64), np.zeros(self.shape[1], np.int64)
-        rows[row_index], cols[column_index] = (
-            np.arange(row_index.size),
-            np.arange(column_index.size),
-        )
-        return _Table(
-            rows[self.rows], cols[self.cols], self.values, (row_index.size, column_index.size)
-        )
-
-    def operator(self, scales: tuple[np.ndarray, np.ndarray]) -> MeasurementOperator:
-        sampling = EntrySampling(self.rows, self.cols, self.shape)
-        if all((scale == 1.0).all() for scale in scales):
-            return sampling
-        return sampling.scaled(*scales)
-
-
-def _without_rows(
-    w: np.ndarray, table: _Table, row_index: np.ndarray, column_index: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factors of W over the listed rows and columns only."""
-    n1 = table.shape[0]
-    return w[:n1][row_index], w[n1:][column_index]
-
-
-def count_weights(table: _Table, exponent: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return D1, D2 of X = D1 Y D2 whose nuclear norm of Y weighs rows and columns of X by counts.
-
-    D = (count / mean count)^(-exponent / 2): exponent 1 penalises a row in proportion to the root
-    of its count, as the flat solution does (notes/flat-minima.md).
-    """
-    if exponent == 0.0:
-        return np.ones(table.shape[0]), np.ones(table.shape[1])
-    scales = []
-    for counts in table.counts:
-        seen = np.maximum(counts, 1)
-        scales.append((seen / seen[counts > 0].mean()) ** (-0.5 * exponent))
-    return scales[0], scales[1]
-
-
-def _observed(X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the observed entries, sorted by row."""
-    if sparse.issparse(X):
-        X = sparse.csr_array(X)
-        rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
-        seen = ~np.isnan(X.data)
-        return rows[seen], X.indices[seen].astype(np.int64), X.data[seen]
-    rows, cols = np.nonzero(~np.isnan(X))
-    return rows, cols, X[rows, cols]
-
-
-def _reject_repetitions(X: Any) -> None:
-    """Raise for a sparse matrix with repeated entries, which SciPy would add up silently."""
-    if sparse.issparse(X) and X.format in ("coo", "csr", "csc") and len(X.shape) == 2:
-        rows, cols = X.tocoo().coords
-        distinct = np.unique(rows.astype(np.int64) * X.shape[1] + cols).size
-        if distinct < rows.size:
-            raise DuplicateEntriesError(
-                f"{rows.size - distinct} repeated entries in a sparse matrix",
-                "call sum_duplicates() yourself if they shall be added, or average them",
-            )
