@@ -130,6 +130,8 @@ def largest_eigenvalue(
         return ExtremeEigenvalue(zero, zero, np.zeros((n, 0)), np.zeros(0), 0)
     basis[0] = start / length
     check_every = 10
+    # The bound is looked at after every tenth step: a union bound over all looks.
+    each = failure_probability / (max_steps // check_every + 1)
     steps, exhausted = 0, False
     theta = upper = 0.0
     while True:
@@ -152,7 +154,7 @@ def largest_eigenvalue(
         if last or steps % check_every == 0:
             ends = _ritz_ends(alphas[:steps], betas[: steps - 1])
             theta, bottom = ends
-            eps = 0.0 if exhausted or steps == n else missed_fraction(n, steps, failure_probability)
+            eps = 0.0 if exhausted or steps == n else missed_fraction(n, steps, each)
             upper = _upper(theta, bottom, eps, floor)
             # The last couplings bound the Ritz residual; 1e-13 covers rounding of the recurrence.
             upper += 1e-13 * scale
