@@ -153,6 +153,13 @@ def recover(
     rank = checked_rank(rank, operator.shape, operator.num_measurements)
     check_observed(operator)
     check_memory(operator, rank or 10)
+    if isinstance(escapes, str) and escapes != "auto":
+        raise InputError(f"escapes {escapes!r}", 'pass "auto", None, or Escape objects')
+    if lam is None and isinstance(sigma, float) and sigma > 0 and rank is None and init is None:
+        raise RankError(
+            "noisy data without a regularised stage, a rank or a start",
+            'pass rank= or init=, or leave regularization at "auto", which reveals the rank',
+        )
     local_solver = _solver(solver)
     problem = _pose(operator, b, symmetric)
     generator = _generator(rng)
@@ -326,8 +333,6 @@ class _Search:
     ) -> tuple[Array, Status]:
         """Try the caller's escapes from the answer; keep the best strict decrease."""
         if escapes is None or isinstance(escapes, str) or self.trace.stop_requested:
-            if isinstance(escapes, str) and escapes != "auto":
-                raise InputError(f"escapes {escapes!r}", 'pass "auto", None, or Escape objects')
             return w, status
         best = self.problem.evaluate(w).value
         with self._stage("escapes"):

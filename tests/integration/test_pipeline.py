@@ -128,6 +128,8 @@ def test_quiet_by_default(capfd):
         ({"init": "nowhere"}, InputError),
         ({"init": "spectral"}, RankError),
         ({"symmetric": True}, ShapeError),
+        ({"escapes": "somehow"}, InputError),
+        ({"noise": 0.1, "regularization": None}, RankError),
     ],
 )
 def test_bad_input_is_refused_with_cause_and_remedy(change, error):
