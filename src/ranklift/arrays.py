@@ -12,7 +12,18 @@ from array_api_compat import device, is_array_api_obj, is_torch_array
 Array = Any
 """An array of any namespace that follows the Python array API standard."""
 
-__all__ = ["Array", "inner", "is_numpy_array", "like", "matmul", "namespace", "norm", "to_numpy"]
+__all__ = [
+    "Array",
+    "conj",
+    "inner",
+    "is_complex",
+    "is_numpy_array",
+    "like",
+    "matmul",
+    "namespace",
+    "norm",
+    "to_numpy",
+]
 
 
 def is_numpy_array(x: Array) -> bool:
@@ -56,12 +67,25 @@ def matmul(matrix: Any, x: Array) -> Array:
     return matrix @ x
 
 
-def inner(x: Array, y: Array) -> float:
-    """Return the Euclidean inner product of two arrays of one shape."""
+def is_complex(x: Array) -> bool:
+    """Whether the elements of ``x`` are complex numbers."""
     if is_numpy_array(x):
-        return float(np.vdot(x, y))
+        return x.dtype.kind == "c"
+    return bool(namespace(x).isdtype(x.dtype, "complex floating"))
+
+
+def conj(x: Array) -> Array:
+    """Return the complex conjugate; ``x`` itself where it is real."""
+    return namespace(x).conj(x) if is_complex(x) else x
+
+
+def inner(x: Array, y: Array) -> float:
+    """Return the Euclidean inner product of two arrays of one shape: Re <x, y>."""
+    if is_numpy_array(x):
+        return float(np.vdot(x, y).real)
     xp = namespace(x, y)
-    return float(xp.sum(x * y))
+    total = xp.sum(conj(x) * y)
+    return float(xp.real(total) if is_complex(total) else total)
 
 
 def norm(x: Array) -> float:
@@ -69,4 +93,5 @@ def norm(x: Array) -> float:
     if is_numpy_array(x):
         return float(np.linalg.norm(x.ravel() if x.flags.c_contiguous else x))
     xp = namespace(x)
-    return float(xp.sqrt(xp.sum(x * x)))
+    size = xp.abs(x) if is_complex(x) else x
+    return float(xp.sqrt(xp.sum(size * size)))

@@ -1,4 +1,4 @@
-"""Conjugate gradients with curvature control, and exact minimisation of a quartic."""
+"""Conjugate gradients with curvature control, and orthonormal bases."""
 
 from __future__ import annotations
 
@@ -117,29 +117,6 @@ def conjugate_gradients(
         direction = -z + beta * direction
         rz = rz_next
     return CGResult(step, max_iterations, max(0.0, -model), step_sq**0.5, False, None)
-
-
-def minimize_quartic(coefficients: np.ndarray) -> tuple[float, float]:
-    """Return (t, decrease) of the global minimum of c0 + c1 t + ... + c4 t^4.
-
-    The stationary points are the real roots of a cubic; the decrease is relative to t = 0 and
-    computed without c0, which would cancel its digits.
-
-    Examples
-    --------
-    >>> t, decrease = minimize_quartic(np.array([7.0, -4.0, 2.0, 0.0, 0.0]))
-    >>> round(t, 12), round(decrease, 12)
-    (1.0, 2.0)
-    """
-    _, c1, c2, c3, c4 = (float(c) for c in coefficients)
-    roots = np.roots([4 * c4, 3 * c3, 2 * c2, c1])
-    real = roots.real[np.abs(roots.imag) <= 1e-6 * (1 + np.abs(roots.real))]
-    best, best_value = 0.0, 0.0
-    for t in real:
-        value = t * (c1 + t * (c2 + t * (c3 + t * c4)))
-        if value < best_value:
-            best, best_value = float(t), float(value)
-    return best, -best_value
 
 
 def orthonormal(x: Array) -> Array:

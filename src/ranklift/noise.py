@@ -13,7 +13,6 @@ from .nuclear_norm import continuation, geometric_path
 from .operators import MeasurementOperator
 from .problem import FactorizedProblem
 from .refit import candidate_ranks, degrees_of_freedom, refit, spectral_gap
-from .spectral import top_singular_triplets
 from .trace import Trace
 
 SHARE = 0.1
@@ -36,17 +35,17 @@ CLEAR_GAP = 2.0
 
 
 def noise_level(problem: FactorizedProblem, sigma: float, rng: np.random.Generator) -> float:
-    """Return the mean of ||A*(w)||_2 over three draws of w ~ N(0, sigma^2 I).
+    """Return the mean of ||A*(w)||_2 over three draws of the loss's slope w at the truth.
+
+    w ~ N(0, sigma^2 I) for the squared loss, clipped or of random signs for others.
 
     At lambda of this size the noise alone yields X = 0: the smallest lambda at which the solution
     does not fit noise by design.
     """
     values = []
     for _ in range(3):
-        w = like(sigma * rng.standard_normal(problem.operator.num_measurements), problem.b)
-        problem.counts.adjoint += 1
-        top = top_singular_triplets(problem.operator.adjoint(w), problem.operator.shape, 1, rng)[1]
-        values.append(float(top[0]))
+        slope = like(problem.loss.random_slope(problem.b, sigma, rng), problem.b)
+        values.append(problem.dual_norm(slope, rng))
     return float(np.mean(values))
 
 
@@ -113,7 +112,9 @@ def split_measurements(problem: FactorizedProblem, rng: np.random.Generator) -> 
     if is_numpy_array(b):
         operator, b = operator.canonical(b)
     held_operator, held = take(test)
-    training = FactorizedProblem(operator, b, problem.factorization, counts=problem.counts)
+    training = FactorizedProblem(
+        operator, b, problem.factorization, counts=problem.counts, loss=problem.loss
+    )
     return Split(training, held_operator, held, count / m)
 
 
@@ -149,7 +150,10 @@ def hold_out(
 
     def error(w: Array) -> float:
         training.counts.apply += 1
-        return norm(held_operator.apply_product(*training.parts(w)) - held) / np.sqrt(count)
+        z = held_operator.apply_product(*training.parts(w))
+        if training.squared:
+            return norm(z - held) / np.sqrt(count)
+        return training.loss.value(z, held) / count
 
     scale = training.scale
     lambdas = (
@@ -162,12 +166,12 @@ def hold_out(
     best_run, best, overall, last_gain = None, float("inf"), float("inf"), 0.0
     for run in continuation(training, lambdas, rng, trace=trace, stop_at_rank=stop_at_rank):
         value = error(run.w)
-        path.append((run.regularization, int(run.w.shape[1]), value))
+        path.append((run.regularization, training.search_rank(run.w), value))
         gain = best - value
         if value < best or regularization is not None:
             best, best_run = value, run
         # A matrix of truly low rank shows itself early: its refit then beats every lambda.
-        shown = spectral_gap(np.linalg.norm(to_numpy(run.w), axis=0) ** 2, CLEAR_GAP)
+        shown = spectral_gap(training.singular_values(run.w), CLEAR_GAP)
         sensible = shown and shown not in ranks and _carries(training.operator, shown)
         if rank is None and sensible:
             ranks[shown] = error(
@@ -194,7 +198,7 @@ def hold_out(
         # The flat bottom of the error: the largest lambda there is the cheapest and the simplest.
         chosen = next(lam for lam, _, value in path if value <= (1 + FLAT_BOTTOM) * best)
     best_w = best_run.w
-    available = int(best_w.shape[1])
+    available = training.search_rank(best_w)
     worse = 0
     for k in [rank] if rank is not None else candidate_ranks(available):
         crowded = degrees_of_freedom(training, k or 1) > training.operator.num_measurements // 2
@@ -203,9 +207,7 @@ def hold_out(
         if stop_at_rank is not None or not _carries(training.operator, k or 1):
             break
         if k not in ranks:
-            ranks[k] = error(
-                refit(training, best_w[:, :k], k, rng, trace=trace, loose=True).point.w
-            )
+            ranks[k] = error(refit(training, best_w, k, rng, trace=trace, loose=True).point.w)
         worse = worse + 1 if ranks[k] > 1.02 * min(ranks.values()) else 0
     refit_rank = min(ranks, key=lambda k: ranks[k]) if ranks else (rank or available)
     refit_error = ranks.get(refit_rank, float("inf"))
@@ -234,7 +236,6 @@ def _carries(operator: MeasurementOperator, rank: int) -> bool:
 
 def noise_estimate(problem: FactorizedProblem, residual: Array, rank: int) -> float:
     """Return sqrt(||residual||^2 / (m - degrees of freedom)): unbiased for a linear model."""
-    n1, n2 = problem.operator.shape
     m = problem.operator.num_measurements
-    freedom = max(m - rank * (n1 + n2 - rank), 0.1 * m)
+    freedom = max(m - degrees_of_freedom(problem, rank), 0.1 * m)
     return float(np.linalg.norm(to_numpy(residual)) / np.sqrt(freedom))

@@ -1,6 +1,7 @@
 """The nuclear-norm problem, solved in factored form to a certified relative gap.
 
-min 1/2 ||A(X) - b||^2 + lambda ||X||_*  =  min over W of 1/2 ||A(L R^T) - b||^2 + lambda/2 ||W||^2.
+min loss(A(X)) + lambda ||X||_*  =  min over W of loss(A(L R^T)) + lambda/2 ||W||^2, for every
+smooth convex loss (positive semidefinite X: lambda tr X, and lambda ||W||^2).
 Local search at a low search rank, a rank lift whenever the dual certificate fails, a prune whenever
 columns vanish: every local answer is checked against the convex problem, so the result is global.
 """
@@ -15,7 +16,6 @@ import numpy as np
 from .arrays import Array, namespace, to_numpy
 from .certificates.duality import DualityGap, duality_gap
 from .escapes.rank_lift import lift
-from .factorizations import Symmetric
 from .problem import FactorizedProblem
 from .regularizers import SquaredNorm
 from .solvers import Solver, Stopping, TrustRegion
@@ -49,8 +49,9 @@ class NuclearNormRun:
 
 def ridge(problem: FactorizedProblem, regularization: float) -> FactorizedProblem:
     """Return the factorised form of the nuclear-norm (or trace) problem."""
-    symmetric = isinstance(problem.factorization, Symmetric)
-    return problem.with_regularizers(SquaredNorm((2 if symmetric else 1) * regularization))
+    return problem.with_regularizers(
+        SquaredNorm(problem.factorization.ridge_weight * regularization)
+    )
 
 
 def solve_nuclear_norm(
@@ -197,7 +198,7 @@ def continuation(
     exceeds that of the solution by much.
     """
     if w is None:
-        rows = problem.factorization.size(problem.operator.shape)
+        rows = problem.factorization.size(problem.shape)
         w = namespace(problem.b).zeros((rows, 0), dtype=problem.b.dtype)
     for regularization in regularizations:
         run = solve_nuclear_norm(

@@ -17,7 +17,8 @@ from .arrays import Array, is_numpy_array, namespace, norm
 from .certificates.verify import answer_reports, convex_reports
 from .errors import ConvergenceWarning, InputError, RankError, ShapeError
 from .escapes import Escape
-from .factorizations import Asymmetric, Symmetric
+from .factorizations import Asymmetric, Factorization, Hermitian, Signed, Symmetric
+from .losses import Loss, Squared
 from .noise import HoldOut, hold_out, noise_estimate, noise_level, split_measurements
 from .nuclear_norm import NuclearNormRun, continuation, geometric_path, solve_nuclear_norm
 from .operators import EntrySampling, MeasurementOperator
@@ -56,7 +57,8 @@ def recover(
     b: Array,
     *,
     rank: int | None = None,
-    symmetric: bool = False,
+    symmetric: bool | str = False,
+    loss: Loss | None = None,
     noise: float | str | None = None,
     regularization: float | str | None = "auto",
     solver: Solver | str = "auto",
@@ -85,8 +87,13 @@ def recover(
         The measurements; NumPy, or the array library that the factors shall live in.
     rank : int, optional
         Rank of the answer; by default it is searched for.
-    symmetric : bool, default False
-        Search for a positive semidefinite X = U U^T (square matrices only).
+    symmetric : bool or "indefinite", default False
+        True: search for a positive semidefinite X = U U^T (complex Hermitian U U^H where the
+        operator's unknown is); "indefinite": any symmetric X. Operators that only see the symmetric
+        part of X are searched over symmetric X in any case: the rest is not measured.
+    loss : Loss, default the squared loss
+        How A(X) is compared with b; see ``ranklift.losses``. Robust losses take gross errors,
+        Logistic 1-bit data.
     noise : float, "estimate" or None
         Standard deviation of the noise in b; "estimate" chooses lambda and rank by hold-out;
         None or 0 for exact data.
@@ -155,13 +162,9 @@ def recover(
     check_memory(operator, rank or 10)
     if isinstance(escapes, str) and escapes != "auto":
         raise InputError(f"escapes {escapes!r}", 'pass "auto", None, or Escape objects')
-    if lam is None and isinstance(sigma, float) and sigma > 0 and rank is None and init is None:
-        raise RankError(
-            "noisy data without a regularised stage, a rank or a start",
-            'pass rank= or init=, or leave regularization at "auto", which reveals the rank',
-        )
     local_solver = _solver(solver)
-    problem = _pose(operator, b, symmetric)
+    problem = _pose(operator, b, symmetric, loss)
+    _check_settings(problem, sigma, lam, rank, init)
     generator = _generator(rng)
     trace = Trace(max_time_s=float("inf") if max_time is None else float(max_time))
     search = _Search(problem, generator, trace, rank, sigma, lam, local_solver, tol, refit)
@@ -202,13 +205,13 @@ class _Search:
     stage_times: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.noise, float) and self.noise > 0:
+        if isinstance(self.noise, float) and self.noise > 0 and self.problem.squared:
             self.discrepancy = DiscrepancyTest(self.problem, self.noise, self.rng, self.trace)
 
     @property
     def exact(self) -> bool:
-        """Whether the data are free of noise."""
-        return self.noise == 0.0
+        """Whether the data are free of noise and fitted as such."""
+        return self.noise == 0.0 and self.problem.squared
 
     def regularised_stage(self, start: Array | None) -> NuclearNormRun | None:
         """Stage (i): choose lambda, follow the path down to it, certify the solution there.
@@ -289,7 +292,7 @@ class _Search:
             return w, convex.status
         with self._stage("answer"):
             if start is not None:
-                k = int(start.shape[1])
+                k = problem.search_rank(start)
                 run = refit_at(
                     problem, start, k, rng,
                     tol=self.tol, solver=self.solver, trace=trace, exact=self.exact,
@@ -323,6 +326,9 @@ class _Search:
         return kept, Status.USER_STOP
 
     def _wants_refit(self) -> bool:
+        unranked = self.rank is None and self.held_out is None
+        if self.refit == "auto" and not self.problem.squared and unranked:
+            return False  # nothing says at which rank
         if self.refit != "auto":
             return bool(self.refit)
         held = self.held_out
@@ -341,7 +347,7 @@ class _Search:
                 if candidate is None:
                     continue
                 run = refit_at(
-                    self.problem, candidate.w, int(candidate.w.shape[1]), self.rng,
+                    self.problem, candidate.w, self.problem.search_rank(candidate.w), self.rng,
                     tol=self.tol, solver=self.solver, trace=self.trace, exact=self.exact,
                 )  # fmt: skip
                 if run.point.value < best:
@@ -353,9 +359,9 @@ class _Search:
     ) -> Recovery:
         """Balance, check the certificates, and put the answer together."""
         problem = self.problem
-        residual = problem.operator.apply_product(*problem.parts(w)) - problem.b
-        problem.counts.apply += 1
-        left, right = problem.parts(problem.gauge(w))
+        residual = problem.predict(w) - problem.b
+        w_balanced = problem.gauge(w)
+        left, right = problem.factorization.factors(w_balanced, problem.shape)
         b_norm = norm(problem.b)
         certificates = {}
         interrupted = self.trace.stop_requested
@@ -363,28 +369,29 @@ class _Search:
             # Without a refit the answer is the regularised solution, checked below as what it is.
             refitted = convex is None or w is not convex.w
             if certify and w.shape[1] and not interrupted and refitted:
-                certificates = answer_reports(problem, problem.gauge(w), self.rng)
+                certificates = answer_reports(problem, w_balanced, self.rng)
         solution = None
         if convex is not None:
             with self._stage("certificates"):
                 solution = self._convex_solution(convex, certify and not interrupted)
         sigma: float | None = None
         if self.noise == "estimate":
-            sigma = noise_estimate(problem, residual, int(w.shape[1]))
+            sigma = noise_estimate(problem, residual, problem.search_rank(w_balanced))
             if self.held_out is not None:
                 # A shrunk answer of large rank leaves no degrees of freedom to count; what it does
                 # to measurements it has not seen bounds the noise from above.
                 sigma = min(sigma, self.held_out.convex_error, self.held_out.refit_error)
         elif not self.exact:
             assert isinstance(self.noise, float)
-            sigma = self.noise
+            sigma = self.noise or None
         return Recovery(
             left=left,
             right=right,
             status=status,
             relative_residual=norm(residual) / b_norm if b_norm > 0 else norm(residual),
             residual_norm=norm(residual),
-            symmetric=isinstance(problem.factorization, Symmetric),
+            factorization=problem.factorization,
+            loss=problem.loss,
             certificates=certificates,
             convex=solution,
             trace=self.trace,
@@ -396,7 +403,7 @@ class _Search:
         )
 
     def _convex_solution(self, run: NuclearNormRun, certify: bool) -> ConvexSolution:
-        left, right = self.problem.parts(run.w)
+        left, right = self.problem.factorization.factors(run.w, self.problem.shape)
         reports, gap = {}, run.gap.relative
         if certify:
             reports = convex_reports(
@@ -410,11 +417,12 @@ class _Search:
             isinstance(self.problem.operator, EntrySampling)
             and isinstance(self.problem.factorization, Asymmetric)
             and is_numpy_array(self.problem.b)
+            and self.problem.squared
             and self.solver is None
         )
 
     def _empty(self) -> Array:
-        rows = self.problem.factorization.size(self.problem.operator.shape)
+        rows = self.problem.factorization.size(self.problem.shape)
         return namespace(self.problem.b).zeros((rows, 0), dtype=self.problem.b.dtype)
 
     @contextmanager
@@ -438,11 +446,59 @@ def _generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     return np.random.default_rng(rng)
 
 
-def _pose(operator: MeasurementOperator, b: Array, symmetric: bool) -> FactorizedProblem:
-    factorization = Symmetric() if symmetric else Asymmetric()
+def _pose(
+    operator: MeasurementOperator, b: Array, symmetric: bool | str, loss: Loss | None
+) -> FactorizedProblem:
+    factorization = _factorization(operator, symmetric)
     factorization.size(operator.shape)  # raises for a symmetric problem that is not square
-    fastest, ordered = operator.canonical(b) if is_numpy_array(b) else (operator, b)
-    return FactorizedProblem(fastest, ordered, factorization)
+    loss = loss if loss is not None else Squared()
+    loss.check(b)
+    if is_numpy_array(b) and loss.separable:
+        operator, b = operator.canonical(b)
+    return FactorizedProblem(operator, b, factorization, loss=loss)
+
+
+def _factorization(operator: MeasurementOperator, symmetric: bool | str) -> Factorization:
+    if isinstance(symmetric, str) and symmetric != "indefinite":
+        raise InputError(f"symmetric={symmetric!r}", 'pass True, False or "indefinite"')
+    if operator.hermitian:
+        if symmetric == "indefinite":
+            raise InputError(
+                "an indefinite search for a complex Hermitian matrix",
+                "pass symmetric=True: only positive semidefinite ones are supported",
+            )
+        return Hermitian()
+    if symmetric is True:
+        return Symmetric()
+    return Signed() if symmetric or operator.symmetric else Asymmetric()
+
+
+def _check_settings(
+    problem: FactorizedProblem,
+    sigma: float | str,
+    lam: float | str | None,
+    rank: int | None,
+    init: Any,
+) -> None:
+    """Raise for combinations that leave the rank or lambda without anything to choose them by."""
+    if not np.isfinite(problem.loss.smoothness):
+        raise InputError(
+            f"recover() with the loss {type(problem.loss).__name__}, which has kinks",
+            "use ranklift.robust_pca, or its smoothed() version",
+        )
+    if lam == "auto" and sigma == 0.0 and not problem.squared:
+        slope = problem.loss.random_slope(problem.b, 0.0, np.random.default_rng(0))
+        if not slope.any():
+            raise InputError(
+                f"{type(problem.loss).__name__} without a noise level: nothing sets lambda",
+                'pass noise= (a standard deviation or "estimate"), or regularization=',
+            )
+    blind = lam is None and isinstance(sigma, float) and (sigma > 0 or not problem.squared)
+    if blind and rank is None and init is None:
+        raise RankError(
+            "noisy data without a regularised stage, a rank or a start",
+            'pass rank= or init=, or leave regularization at "auto", which reveals the rank',
+        )
 
 
 def _solver(solver: Solver | str) -> Solver | None:
@@ -475,7 +531,7 @@ def _start(
         w = problem.factorization.join(*init) if len(init) == 2 else None
     else:
         w = init
-    rows = problem.factorization.size(problem.operator.shape)
+    rows = problem.factorization.size(problem.shape)
     if w is None or w.ndim != 2 or w.shape[0] != rows:
         raise ShapeError(
             "init does not fit the operator", "pass (L, R) of shapes (n1, k), (n2, k), or U (n, k)"

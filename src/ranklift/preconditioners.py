@@ -18,7 +18,6 @@ from collections.abc import Callable
 import numpy as np
 
 from .arrays import Array, inner, is_numpy_array, like, namespace, norm, to_numpy
-from .factorizations import Symmetric
 from .problem import FactorizedProblem
 from .threads import CHUNKS, SERIAL_WORK, run_chunks
 
@@ -59,7 +58,8 @@ def row_blocks(problem: FactorizedProblem, w: Array, shift: float) -> Map | None
     columns = problem.operator.gram_blocks(left, side="right")
     if rows is None or columns is None:
         return None
-    return block_solver(problem.factorization.pullback(rows, columns), shift)
+    blocks = problem.factorization.stack_blocks(rows, columns)
+    return None if blocks is None else block_solver(blocks, shift)
 
 
 def mean_blocks(problem: FactorizedProblem, w: Array, shift: float) -> Map | None:
@@ -78,9 +78,11 @@ def mean_blocks(problem: FactorizedProblem, w: Array, shift: float) -> Map | Non
         return None
     square_left = xp.sum(left * left, axis=0)[None, :]
     square_right = xp.sum(right * right, axis=0)[None, :]
-    diagonal = problem.factorization.pullback(
+    diagonal = problem.factorization.stack_blocks(
         rows[:, :, 0] * square_right, columns[:, :, 0] * square_left
     )
+    if diagonal is None:
+        return None
     inverse = 1.0 / (diagonal + shift)
     return lambda x: inverse * x
 
@@ -102,8 +104,7 @@ def core_modes(problem: FactorizedProblem, w: Array) -> Map | None:
     pair = square[:, None] + square[None, :]
     # For dW = basis N the pair (N_ij, N_ji) has the Hessian c a a^T, a = (l_j, l_i): c = gain / 2
     # where a column of W holds both factors (l^2 = 2 sigma), 2 gain where it is U (l^2 = sigma).
-    symmetric = isinstance(problem.factorization, Symmetric)
-    scale = (2.0 if symmetric else 0.5) * gain * pair * pair
+    scale = (2.0 if problem.factorization.ridge_weight > 1 else 0.5) * gain * pair * pair
 
     def solve(x: Array) -> Array:
         n = basis.T @ x

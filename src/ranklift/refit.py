@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .arrays import Array, like, namespace, norm, to_numpy
-from .factorizations import Symmetric
 from .initializers import spectral
 from .problem import FactorizedProblem
 from .solvers import GaussNewton, Solver, SolverRun, Stopping, TrustRegion
@@ -59,11 +58,11 @@ def refit(
 def _with_columns(
     problem: FactorizedProblem, w: Array, rank: int, rng: np.random.Generator
 ) -> Array:
-    missing = rank - int(w.shape[1])
-    if missing <= 0:
-        return w[:, :rank]
     if w.shape[1] == 0:
         return spectral(problem, rank, rng)
+    missing = rank - problem.search_rank(w)
+    if missing <= 0:
+        return problem.factorization.truncate(w, rank)
     noise = rng.standard_normal((w.shape[0], missing)) / np.sqrt(w.shape[0])
     # Zero columns are a saddle: small ones let the search leave it.
     scale = 1e-2 * np.linalg.norm(to_numpy(w), axis=0).min()
@@ -87,10 +86,7 @@ def candidate_ranks(largest: int) -> list[int]:
 
 def degrees_of_freedom(problem: FactorizedProblem, rank: int) -> int:
     """Return the dimension of the matrices of the given rank."""
-    n1, n2 = problem.operator.shape
-    if isinstance(problem.factorization, Symmetric):
-        return n1 * rank - rank * (rank - 1) // 2
-    return rank * (n1 + n2 - rank)
+    return problem.factorization.degrees_of_freedom(problem.shape, rank)
 
 
 @dataclass
@@ -124,7 +120,7 @@ class DiscrepancyTest:
 
         The spectrum of the shrunk W only suggests ranks: at its gap, and where it becomes small.
         """
-        values = np.linalg.norm(to_numpy(w), axis=0) ** 2
+        values = self.problem.singular_values(w)
         half = self.problem.operator.num_measurements / 2
         # From below: a rank too large passes as well, by fitting noise, and its refit is slow.
         candidates = {spectral_gap(values, least_ratio=2.0), values.size}
@@ -150,10 +146,10 @@ class DiscrepancyTest:
 
     def search(self, w: Array) -> int:
         """Return the least passing rank by walking up from the gap; the last one if none does."""
-        largest = int(w.shape[1])
+        largest = self.problem.search_rank(w)
         if largest == 0:
             return 0
-        rank = spectral_gap(np.linalg.norm(to_numpy(w), axis=0) ** 2)
+        rank = spectral_gap(self.problem.singular_values(w))
         while rank <= largest:
             if self.passes(w, rank) or self.trace.stop_requested or self.trace.out_of_time:
                 return rank
@@ -198,7 +194,7 @@ def exact_rank_search(
     if rank is not None:
         return refit(problem, w, rank, rng, solver=solver, trace=trace, exact=True)
     b_norm = float(np.linalg.norm(to_numpy(problem.b)))
-    guess = max(1, spectral_gap(np.linalg.norm(to_numpy(w), axis=0) ** 2))
+    guess = max(1, spectral_gap(problem.singular_values(w)))
     best: SolverRun | None = None
     k = guess
     while k <= min(problem.operator.shape) and (degrees_of_freedom(problem, k) <= m or k == guess):
@@ -212,8 +208,8 @@ def exact_rank_search(
         k += 1
     assert best is not None
     fits = best.point.residual_norm <= FIT_TO_ROUNDING * b_norm
-    while fits and best.point.w.shape[1] > 1:
-        smaller = int(best.point.w.shape[1]) - 1
+    while fits and problem.search_rank(best.point.w) > 1:
+        smaller = problem.search_rank(best.point.w) - 1
         run = refit(problem, best.point.w, smaller, rng, solver=solver, trace=trace, exact=True)
         if run.point.residual_norm > FIT_TO_ROUNDING * b_norm:
             break

@@ -99,7 +99,7 @@ class Balancing(Regularizer):
 
     def _signed(self, w: Array, core: Array) -> Array:
         left, right = self.factorization.parts(w, self.shape)
-        return self.factorization.pullback(left @ core, -(right @ core))
+        return self.factorization.pullback(w, left @ core, -(right @ core), self.shape)
 
     def value(self, w: Array) -> float:
         """Return weight ||L^T L - R^T R||^2."""

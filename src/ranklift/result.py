@@ -16,13 +16,15 @@ import numpy as np
 from .arrays import Array, to_numpy
 from .certificates import CertificateReport
 from .errors import FileFormatError, InputError, NotCertifiedError
+from .factorizations import Asymmetric, Factorization
+from .losses import Loss, Squared
 from .lowrank import LowRank
 from .operators import OPERATORS, MeasurementOperator
 from .problem import Counts
 from .status import Status, Verdict
 from .trace import Trace, TraceRow
 
-FILE_VERSION = 1
+FILE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,11 @@ class Recovery:
     Attributes
     ----------
     left, right : arrays (n1, rank), (n2, rank)
-        Balanced factors of the answer (symmetric: both are U).
+        Balanced factors of the answer, X = L R^T (symmetric: both are U; Hermitian: U and conj(U)).
+    factorization : Factorization
+        What the search was over.
+    loss : Loss
+        What it minimised.
     status : Status
         Why the last stage stopped. Not a statement about optimality.
     certificates : dict of CertificateReport
@@ -93,7 +99,8 @@ class Recovery:
     status: Status
     relative_residual: float
     residual_norm: float
-    symmetric: bool = False
+    factorization: Factorization = field(default_factory=Asymmetric)
+    loss: Loss = field(default_factory=Squared)
     certificates: dict[str, CertificateReport] = field(default_factory=dict)
     convex: ConvexSolution | None = None
     trace: Trace = field(default_factory=Trace)
@@ -107,6 +114,11 @@ class Recovery:
     extras: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     operator: MeasurementOperator | None = field(default=None, repr=False)
     measurements: Array | None = field(default=None, repr=False)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the answer is positive semidefinite by construction."""
+        return self.factorization.definite
 
     @property
     def matrix(self) -> LowRank:
@@ -202,7 +214,8 @@ class Recovery:
         return {
             "shape": list(self.matrix.shape),
             "rank": self.rank,
-            "symmetric": self.symmetric,
+            "factorization": self.factorization.to_dict(),
+            "loss": self.loss.to_dict(),
             "status": self.status.value,
             "certified": self.certified,
             "relative_residual": self.relative_residual,
@@ -318,7 +331,8 @@ def _from_document(arrays: Mapping[str, np.ndarray], document: dict[str, Any]) -
         status=Status(document["status"]),
         relative_residual=document["relative_residual"],
         residual_norm=document["residual_norm"],
-        symmetric=document["symmetric"],
+        factorization=Factorization.from_dict(document["factorization"]),
+        loss=Loss.from_dict(document["loss"]),
         certificates={
             k: CertificateReport.from_dict(r) for k, r in document["certificates"].items()
         },

@@ -13,7 +13,7 @@ from ranklift import instances
 from ranklift.errors import InputError
 from ranklift.factorizations import Asymmetric, Symmetric
 from ranklift.initializers import small_random, spectral
-from ranklift.operators import DenseSensing, EntrySampling
+from ranklift.operators import DenseSensing, EntrySampling, MeasurementOperator
 from ranklift.problem import FactorizedProblem
 from ranklift.regularizers import Balancing, SquaredNorm
 from ranklift.solvers import SOLVERS, GaussNewton, GradientDescent, Stopping, TrustRegion
@@ -329,6 +329,10 @@ def test_user_stop_by_keyboard_interrupt_inside_a_step(name):
     calls = 0
 
     class Interrupted(DenseSensing):
+        # Without the fused products: every gradient then passes through the adjoint.
+        residual_products = MeasurementOperator.residual_products
+        normal_products = MeasurementOperator.normal_products
+
         def adjoint(self, y: Any) -> Any:
             nonlocal calls
             calls += 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import referee
 from ranklift.certificates import duality_gap
 from ranklift.factorizations import Asymmetric, Symmetric
-from ranklift.linalg import minimize_quartic
+from ranklift.line import minimize_polynomial
 from ranklift.lowrank import LowRank
 from ranklift.nuclear_norm import solve_nuclear_norm
 from ranklift.operators import DenseSensing, EntrySampling, MeasurementOperator
@@ -200,7 +200,7 @@ def test_low_rank_arithmetic_is_that_of_the_full_matrix(seed, k, n1, n2):
 def test_no_point_of_a_line_is_below_the_quartic_minimum(coefficients, probe):
     c = np.array(coefficients)
     c[4] = abs(c[4]) + 0.01
-    t, decrease = minimize_quartic(c)
+    t, decrease = minimize_polynomial(c)
     assert decrease >= 0
     value = np.polyval(c[::-1], t)
     scale = 1 + np.abs(c).max() * max(1.0, abs(t)) ** 4

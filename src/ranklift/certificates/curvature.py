@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays import Array, inner, like
-from ..factorizations import Symmetric
 from ..problem import FactorizedProblem
 from ..regularizers import SquaredNorm
 from ..solvers.trust_region import least_curvature
@@ -44,6 +43,11 @@ class Curvature(Certificate):
         """Enclose the least eigenvalue by random-start Lanczos."""
         w = problem.gauge(w)
         threshold = self.tolerance * problem.scale
+        if not np.isfinite(problem.loss.smoothness):
+            return self._report(
+                Verdict.INCONCLUSIVE, float("nan"), float("nan"), float("-inf"), 0, None,
+                problem.scale, "the loss has kinks, where there is no Hessian",
+            )  # fmt: skip
         bound = residual_bound(problem, w, rng, threshold)
         if bound <= threshold:
             return self._report(Verdict.HOLDS, bound, -bound, -bound, 0, None, problem.scale)
@@ -77,6 +81,7 @@ class Curvature(Certificate):
         products: int,
         witness: dict[str, np.ndarray] | None,
         scale: float,
+        reason: str = "",
     ) -> CertificateReport:
         return CertificateReport(
             name=self.name,
@@ -84,7 +89,8 @@ class Curvature(Certificate):
             measured=measured / scale,
             threshold=self.tolerance,
             rigor=Rigor.HIGH_PROBABILITY,
-            statement="no direction bends the objective downwards by more than the threshold",
+            statement="no direction bends the objective downwards by more than the threshold"
+            + (f" ({reason})" if reason else ""),
             assumptions=(PROBABILITY, EXACT_LANCZOS),
             source="Kuczynski and Wozniakowski 1992, theorem 4.2, on the negative Hessian; small "
             "residuals: own derivation",
@@ -100,22 +106,18 @@ class Curvature(Certificate):
 def residual_bound(
     problem: FactorizedProblem, w: Array, rng: np.random.Generator, threshold: float
 ) -> float:
-    """Return a bound of eps_H from the residual r alone; infinite when it does not apply.
+    """Return a bound of eps_H from the loss's slope s alone; infinite when it does not apply.
 
-    The Hessian is J^T J + ridge plus the form 2 <A*(r), L(D) R(D)^T>, which is at least
-    -||A*(r)||_2 (||L(D)||^2 + ||R(D)||^2): ||A*(r)||_2 bounds eps_H, twice that where both parts
-    are the same U. A fit to rounding needs no Hessian product at all.
+    The Hessian is J^T H J + ridge, positive for a convex loss, plus the form 2 <A*(s), X(D)>, which
+    is at least -||A*(s)||_2 (||L(D)||^2 + ||R(D)||^2): ||A*(s)||_2 bounds eps_H, twice that where
+    both parts are the same U. A fit to rounding needs no Hessian product at all.
     """
     if any(not isinstance(regularizer, SquaredNorm) for regularizer in problem.regularizers):
         return float("inf")
-    problem.counts.apply += 1
-    problem.counts.adjoint += 1
-    residual = problem.operator.apply_product(*problem.parts(w)) - problem.b
-    found = largest_singular_value(
-        problem.operator.adjoint(residual),
-        problem.operator.shape,
-        rng,
-        target=0.5 * threshold,
-        max_steps=60,
-    )
-    return found.upper * (2.0 if isinstance(problem.factorization, Symmetric) else 1.0)
+    if not problem.factorization.columnwise or not np.isfinite(problem.loss.smoothness):
+        return float("inf")
+    transported = problem.transported(problem.slope(w))
+    form = problem.factorization.dual(transported, problem.shape)
+    matrix, shape = (transported, problem.shape) if form is None else (form, form.shape)
+    found = largest_singular_value(matrix, shape, rng, target=0.5 * threshold, max_steps=60)
+    return found.upper * problem.factorization.ridge_weight

@@ -1,29 +1,25 @@
 """Duality gap of the nuclear-norm problem: the everyday certificate of global optimality.
 
-Primal  F(X) = 1/2 ||A(X) - b||^2 + lambda ||X||_*;
-dual    D(s) = <s, b> - 1/2 ||s||^2   over   ||A*(s)||_2 <= lambda.
-From any X: s0 = b - A(X), scaled into the dual feasible set; F(X) - F* <= F(X) - D(s).
+Primal  F(X) = l(A(X)) + lambda ||X||_*, l any convex loss with conjugate l*;
+dual    D(s) = -l*(-s)   over   ||A*(s)||_2 <= lambda.
+From any X: s0 = -l'(A(X)), scaled into the dual feasible set; F(X) - F* <= F(X) - D(s).
+Squared loss: s0 = b - A(X) and D(s) = <s, b> - 1/2 ||s||^2.
 Symmetric positive semidefinite X with lambda tr X: the same with lambda_max(sym A*(s)) <= lambda.
 Derivation: Fenchel duality (notes C2, C2a); the deflated norm bound is own work.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from ..arrays import Array, inner, like, matmul, to_numpy
-from ..factorizations import Symmetric
+from ..factorizations import Asymmetric
 from ..linalg import orthonormal
 from ..problem import FactorizedProblem
-from ..spectral import (
-    ExtremeSingularValue,
-    largest_eigenvalue,
-    largest_singular_value,
-    without,
-)
+from ..spectral import largest_eigenvalue, largest_singular_value, without
 from ..status import Rigor, Verdict
 from .base import EXACT_LANCZOS, PROBABILITY, Certificate, CertificateReport
 
@@ -36,11 +32,12 @@ class DualityGap:
     ----------
     primal, dual : float
         F(X) and a lower bound of its minimum, at the stated probability.
-    primal is computed with ||X||_* from the factors' SVD.
+        primal is computed with ||X||_* from the factors' SVD.
     norm_lower, norm_upper : float
-        Enclosure of ||A*(s0)||_2 (or of lambda_max), in units of lambda.
-    left, right, excess : arrays (n1, p), (n2, p), (p,)
-        Singular vectors of A*(s0) outside the factors' span, and their values over lambda.
+        Enclosure of ||A*(s0)||_2 (or of the largest eigenvalue), in units of lambda.
+    directions, excess : arrays (rows of W, p), (p,)
+        Columns of W with a nuclear norm of one, outside the factors' span, along which A*(s0)
+        exceeds lambda, and its values there over lambda.
     optimistic : float
         The relative gap that ``norm_lower`` would give: below the tolerance while ``relative`` is
         above it means that only the bound, not the point, has to improve.
@@ -50,8 +47,7 @@ class DualityGap:
     dual: float
     norm_lower: float
     norm_upper: float
-    left: np.ndarray
-    right: np.ndarray
+    directions: np.ndarray
     excess: np.ndarray
     optimistic: float
     steps: int
@@ -75,13 +71,14 @@ def duality_gap(
     tolerance: float = 1e-6,
     max_steps: int = 300,
     vectors: int = 1,
+    slope: Array | None = None,
 ) -> DualityGap:
     """Bound how far X(W) is from the minimum of the nuclear-norm problem.
 
     Parameters
     ----------
     problem : FactorizedProblem
-        Its regularisers are ignored; operator, b and factorization count.
+        Its regularisers are ignored; operator, b, loss and factorization count.
     w : array
         Any point.
     regularization : float
@@ -93,71 +90,75 @@ def duality_gap(
         Most products with A*(s0) and its transpose.
     vectors : int
         Number of lift directions wanted.
+    slope : array, optional
+        Another derivative of the loss to start the dual from: at the kinks of a loss the right
+        subgradient is known to a smoothed solver only. Any vector gives a valid bound.
 
     Notes
     -----
     At the optimum the singular values of A*(s0) that belong to X cluster at lambda, where Lanczos
     on the whole matrix does not converge. With orthonormal bases P, Q of the factors the norm is
     bounded by that of [[||P^T S Q||, ||P^T S (I - QQ^T)||], [||(I - PP^T) S Q||,
-    ||(I - PP^T) S (I - QQ^T)||]]; only the last block needs Lanczos.
+    ||(I - PP^T) S (I - QQ^T)||]]; only the last block needs Lanczos. Factors of one kind
+    (symmetric, Hermitian, signed) use the same bound of their ``dual`` matrix.
     Cost: one apply, one adjoint, and a sparse product a Lanczos step.
     """
+    if not problem.factorization.columnwise:
+        # The convex problem does not care how X was made: check it as L R^T.
+        w = Asymmetric().join(*problem.parts(w))
+        problem = replace(problem, factorization=Asymmetric())
     w = problem.gauge(w)
-    left, right = (to_numpy(part) for part in problem.parts(w))
-    operator = problem.operator
-    problem.counts.apply += 1
-    problem.counts.adjoint += 1
-    b = problem.b
-    residual = b - operator.apply_product(*problem.parts(w))
-    transported = operator.adjoint(residual)
-    n1, n2 = operator.shape
-    symmetric = isinstance(problem.factorization, Symmetric)
+    factorization, shape, b = problem.factorization, problem.shape, problem.b
+    z = problem.predict(w)
+    s0 = -(problem.loss.slope(z, b) if slope is None else slope)
+    transported = problem.transported(s0)
+    form = factorization.dual(transported, shape)
     # Relative slack of the norm that would still give the tolerance: the gap grows by
     # delta lambda ||X||_* when ||A*(s0)||_2 = (1 + delta) lambda.
-    norm_x = float(inner(w, w)) if symmetric else 0.5 * float(inner(w, w))
-    loss = 0.5 * float(inner(residual, residual))
-    primal = loss + regularization * norm_x
-    # and by delta^2 / 2 ||s0||^2 <= delta^2 F, which alone counts at X = 0.
+    norm_x = 0.5 * factorization.ridge_weight * float(inner(w, w))
+    primal = problem.loss.value(z, b) + regularization * norm_x
     slack = 0.25 * tolerance * primal / max(regularization * norm_x, 1e-300)
+    # and by delta^2 / 2 ||s0||^2 <= delta^2 F, which alone counts at X = 0.
     slack = min(slack, 0.5 * np.sqrt(tolerance))
     target = regularization * (1 + slack)
-
-    p = orthonormal(left)
-    if symmetric:
-        q = p
-        found, s_q, t_p = _symmetric_complement(
-            transported, p, n1, rng, target, tolerance == 0.0, max_steps, vectors
+    # A value a little above the target may still be within the tolerance.
+    search = {
+        "target": target, "stop_on_witness": tolerance == 0.0, "max_steps": max_steps,
+        "vectors": vectors,
+    }  # fmt: skip
+    if form is not None:
+        p = factorization.span(w)
+        found = largest_eigenvalue(
+            lambda x: form @ x, form.shape[0], rng, project=without(p), **search
         )
+        ritz, complement = max(found.ritz, 0.0), max(found.upper, 0.0)
+        directions = found.vectors
+        s_p = form @ p if p.shape[1] else np.zeros(p.shape)
+        core = p.T @ s_p
+        off = s_p - p @ core
+        upper, inside = _block_bound(_norm(core, True), off, off, complement), _norm(core, True)
     else:
-        q = orthonormal(right)
-        found = largest_singular_value(
-            transported,
-            (n1, n2),
-            rng,
-            project=(without(p), without(q)),
-            target=target,
-            # A value a little above the target may still be within the tolerance.
-            stop_on_witness=tolerance == 0.0,
-            max_steps=max_steps,
-            vectors=vectors,
+        left, right = (to_numpy(part) for part in problem.parts(w))
+        p, q = orthonormal(left), orthonormal(right)
+        pair = largest_singular_value(
+            transported, shape, rng, project=(without(p), without(q)), **search
         )
+        found, ritz = pair, pair.ritz
+        directions = np.concatenate([pair.left, pair.right])
         s_q, t_p = _product(transported, q), _product(transported.T, p)
-    core = p.T @ s_q
-    upper = _two_by_two(core, s_q - p @ core, t_p - q @ core.T, found.upper, symmetric)
-    lower = max(_norm(core, symmetric), found.ritz)
-
-    dual = _dual_value(b, residual, regularization, upper)
-    optimistic = _relative(primal, _dual_value(b, residual, regularization, lower))
+        core = p.T @ s_q
+        inside = _norm(core, False)
+        upper = _block_bound(inside, s_q - p @ core, t_p - q @ core.T, pair.upper)
+    lower = max(inside, ritz)
     over = found.values > regularization
     return DualityGap(
         primal,
-        dual,
+        _dual_value(problem, s0, regularization, upper),
         lower / regularization,
         upper / regularization,
-        found.left[:, over],
-        found.right[:, over],
+        directions[:, over],
         found.values[over] / regularization,
-        optimistic,
+        _relative(primal, _dual_value(problem, s0, regularization, lower)),
         found.steps,
     )
 
@@ -178,70 +179,23 @@ def _norm(core: np.ndarray, symmetric: bool) -> float:
     return float(np.linalg.norm(core, 2))
 
 
-def _two_by_two(
-    core: np.ndarray, below: np.ndarray, beside: np.ndarray, complement: float, symmetric: bool
-) -> float:
+def _block_bound(a: float, below: np.ndarray, beside: np.ndarray, complement: float) -> float:
     """Return the norm of the 2 x 2 matrix of block norms, inflated by rounding.
 
-    ``below`` = (I - PP^T) S Q, ``beside`` = (I - QQ^T) S^T P.
+    ``a`` that of the core, ``below`` = (I - PP^T) S Q, ``beside`` = (I - QQ^T) S^T P.
     """
-    a = _norm(core, symmetric)
     b = float(np.linalg.norm(beside, 2)) if beside.size else 0.0
     c = float(np.linalg.norm(below, 2)) if below.size else 0.0
-    if symmetric:
-        b = c = max(b, c)
     if not np.isfinite(complement):
         return float("inf")
     value = float(np.linalg.norm(np.array([[a, b], [c, complement]]), 2))
     return value * (1 + 1e-12)
 
 
-def _dual_value(b: Array, residual: Array, regularization: float, norm: float) -> float:
-    """Return max over 0 <= c <= lambda / norm of D(c s0)."""
-    linear, square = float(inner(residual, b)), float(inner(residual, residual))
-    if square == 0.0:
-        return 0.0
+def _dual_value(problem: FactorizedProblem, s0: Array, regularization: float, norm: float) -> float:
+    """Return about the best dual value on the ray c s0, 0 <= c <= lambda / norm."""
     limit = regularization / norm if norm > 0 else float("inf")
-    c = min(max(linear / square, 0.0), limit)
-    return c * linear - 0.5 * c * c * square
-
-
-def _symmetric_complement(
-    transported: object,
-    p: np.ndarray,
-    n: int,
-    rng: np.random.Generator,
-    target: float,
-    stop_on_witness: bool,
-    max_steps: int,
-    vectors: int,
-) -> tuple[ExtremeSingularValue, np.ndarray, np.ndarray]:
-    """Enclose lambda_max of sym A*(s0) on the complement of span P."""
-
-    def product(x: np.ndarray) -> np.ndarray:
-        transposed = transported.T  # type: ignore[attr-defined]
-        return 0.5 * to_numpy(matmul(transported, x) + matmul(transposed, x))
-
-    found = largest_eigenvalue(
-        lambda x: product(x),
-        n,
-        rng,
-        target=target,
-        stop_on_witness=stop_on_witness,
-        max_steps=max_steps,
-        vectors=vectors,
-        project=lambda x: x - p @ (p.T @ x),
-    )
-    s_p = product(p) if p.shape[1] else np.zeros((n, 0))
-    record = ExtremeSingularValue(
-        max(found.ritz, 0.0),
-        max(found.upper, 0.0),
-        found.vectors,
-        found.values,
-        found.vectors,
-        found.steps,
-    )
-    return record, s_p, s_p
+    return problem.loss.best_dual_scale(s0, problem.b, limit)[1]
 
 
 @dataclass(frozen=True)
@@ -283,7 +237,10 @@ class NuclearNormOptimality(Certificate):
             verdict = Verdict.INCONCLUSIVE
         witness = None
         if verdict is Verdict.FAILS:
-            witness = {"left": gap.left[:, 0], "right": gap.right[:, 0]}
+            column = gap.directions[:, :1]
+            made = problem.factorization if problem.factorization.columnwise else Asymmetric()
+            left, right = made.parts(column, problem.shape)
+            witness = {"left": left[:, 0], "right": right[:, 0]}
         return CertificateReport(
             name=self.name,
             verdict=verdict,
@@ -308,15 +265,14 @@ class NuclearNormOptimality(Certificate):
     def _improvable(self, problem: FactorizedProblem, gap: DualityGap) -> bool:
         """Whether one rank-one step lowers F by more than the tolerance allows.
 
-        Along t u v^T, F changes by t (lambda - u^T A*(s0) v) + t^2/2 ||A(u v^T)||^2.
+        Along t u v^T, F changes by t (lambda - u^T A*(s0) v) + t^2/2 ||A(u v^T)||^2 (times the
+        Lipschitz constant of the slope, as an upper bound).
         """
-        if gap.excess.size == 0:
+        if gap.excess.size == 0 or not problem.factorization.columnwise:
             return False
-        left = like(np.ascontiguousarray(gap.left[:, :1]), problem.b)
-        right = like(np.ascontiguousarray(gap.right[:, :1]), problem.b)
-        problem.counts.apply += 1
-        response = problem.operator.apply_product(left, right)
+        column = like(np.ascontiguousarray(gap.directions[:, :1]), problem.b)
+        response = problem.predict(column)
         slope = (gap.excess[0] - 1.0) * self.regularization
-        curvature = float(inner(response, response))
+        curvature = float(inner(response, response)) * problem.loss.smoothness
         decrease = slope * slope / (2 * curvature) if curvature > 0 else float("inf")
         return bool(decrease > self.tolerance * gap.primal)

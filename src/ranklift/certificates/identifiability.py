@@ -6,13 +6,14 @@ The smallest singular value of A on the tangent space T = {U B^T + C V^T} of the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from ..arrays import Array, to_numpy
-from ..factorizations import Asymmetric
+from ..factorizations import Asymmetric, Deep, Hermitian
 from ..lowrank import LowRank
 from ..problem import FactorizedProblem
 from ..spectral import Map, largest_singular_value
@@ -61,19 +62,20 @@ class Identifiability(Certificate):
         n1, n2 = problem.operator.shape
         m = problem.operator.num_measurements
         rank = u.shape[1]
-        symmetric = not isinstance(problem.factorization, Asymmetric)
-        dimension = n1 * rank - rank * (rank - 1) // 2 if symmetric else rank * (n1 + n2 - rank)
+        symmetric = not isinstance(problem.factorization, (Asymmetric, Deep))
+        dimension = problem.factorization.degrees_of_freedom((n1, n2), rank)
         if rank == 0:
             return self._report(0.0, np.inf, 0, "the matrix is zero", None)
         if m < dimension:
             return self._report(
                 0.0, 0.0, dimension, f"{m} measurements for {dimension} unknowns", None
             )
-        gain = _gain(problem, u, v, rng)
+        hermitian = isinstance(problem.factorization, Hermitian)
+        gain = _gain(problem, u, v, rng, symmetric)
         if dimension <= DENSE_LIMIT or symmetric:
             if dimension * m > 60_000_000:
                 return self._report(0.0, np.inf, dimension, "too large for the dense route", None)
-            low, high, direction = _dense(problem, u, v, symmetric)
+            low, high, direction = _dense(problem, u, v, symmetric, hermitian)
             low, high = low / gain, high / gain
         else:
             low, high, direction = self._by_blocks(problem, u, v, rng, gain)
@@ -222,12 +224,21 @@ class _CouplingTransposed:
 
 
 def _gain(
-    problem: FactorizedProblem, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
+    problem: FactorizedProblem,
+    u: np.ndarray,
+    v: np.ndarray,
+    rng: np.random.Generator,
+    symmetric: bool,
 ) -> float:
     """Return the root mean square of ||A(H)|| / ||H|| over three random tangent directions."""
     total = 0.0
     for _ in range(3):
         c, b = rng.standard_normal(u.shape), rng.standard_normal(v.shape)
+        if np.iscomplexobj(u):
+            c = c + 1j * rng.standard_normal(u.shape)
+        if symmetric:
+            b = c.conj()
+            v = u.conj()
         total += _rayleigh(problem, u, v, c, b) ** 2
     return float(np.sqrt(total / 3))
 
@@ -235,47 +246,36 @@ def _gain(
 def _rayleigh(
     problem: FactorizedProblem, u: np.ndarray, v: np.ndarray, c: np.ndarray, b: np.ndarray
 ) -> float:
-    """Return ||A(H)|| / ||H|| for H = U B^T + C V^T."""
+    """Return ||A(H)|| / ||H|| for H = U B^T + C V^T, U and V with orthonormal columns."""
     image = problem.operator.apply_product(
         np.concatenate([u, c], axis=1), np.concatenate([b, v], axis=1)
     )
-    overlap = u.T @ c
-    inside = b + v @ overlap.T  # H = U (B + V (U^T C)^T)^T + (C - U U^T C) V^T, orthogonal parts
+    overlap = u.conj().T @ c
+    inside = b + v @ overlap.T  # H = U (B + V (U^H C)^T)^T + (C - U U^H C) V^T, orthogonal parts
     size = np.sqrt(np.linalg.norm(inside) ** 2 + np.linalg.norm(c - u @ overlap) ** 2)
     return float(np.linalg.norm(to_numpy(image)) / size)
 
 
 def _dense(
-    problem: FactorizedProblem, u: np.ndarray, v: np.ndarray, symmetric: bool
+    problem: FactorizedProblem, u: np.ndarray, v: np.ndarray, symmetric: bool, hermitian: bool
 ) -> tuple[float, float, np.ndarray]:
     """Enclose the smallest singular value of A on T, with its direction, from the full Jacobian."""
-    n1, rank = u.shape
-    n2 = v.shape[0]
-    complement = np.linalg.svd(u, full_matrices=True)[0][:, rank:]
-    operator = problem.operator
     columns, directions = [], []
 
     def add(h_left: np.ndarray, h_right: np.ndarray) -> None:
-        columns.append(to_numpy(operator.apply_product(h_left, h_right)))
+        columns.append(to_numpy(problem.operator.apply_product(h_left, h_right)))
         directions.append((h_left, h_right))
 
+    complement = np.linalg.svd(u, full_matrices=True)[0][:, u.shape[1] :]
     if symmetric:
-        root = np.sqrt(0.5)
-        for a in range(rank):
-            for other in range(a + 1):
-                if a == other:
-                    add(u[:, [a]], u[:, [a]])
-                else:
-                    add(root * u[:, [a, other]], u[:, [other, a]])
-            for k in range(n1 - rank):
-                out = complement[:, [k]]
-                add(root * np.hstack([u[:, [a]], out]), np.hstack([out, u[:, [a]]]))
+        for h_left, h_right in _symmetric_tangents(u, complement, hermitian):
+            add(h_left, h_right)
     else:
-        eye = np.eye(n2)
-        for a in range(rank):
-            for j in range(n2):
+        eye = np.eye(v.shape[0])
+        for a in range(u.shape[1]):
+            for j in range(v.shape[0]):
                 add(u[:, [a]], eye[:, [j]])
-            for k in range(n1 - rank):
+            for k in range(complement.shape[1]):
                 add(complement[:, [k]], v[:, [a]])
     jacobian = np.stack(columns, axis=1)
     values, vectors = np.linalg.eigh(jacobian.T @ jacobian)
@@ -289,3 +289,22 @@ def _dense(
     low = float(np.sqrt(max(values[0] - rounding, 0.0)))
     high = float(np.linalg.norm(jacobian @ weights))
     return min(low, high), high, np.asarray(direction)
+
+
+def _symmetric_tangents(
+    u: np.ndarray, complement: np.ndarray, hermitian: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield an orthonormal basis of {U D^H + D U^H} as factors (L, R) of L R^T.
+
+    A complex pair (a, c) gives (a c^H + c a^H) / sqrt 2 and, Hermitian only, i (a c^H - c a^H) /
+    sqrt 2.
+    """
+    rank = u.shape[1]
+    for a in range(rank):
+        one = u[:, [a]]
+        yield one, one.conj()
+        for other in [*(u[:, [b]] for b in range(a)), *complement.T[:, :, None]]:
+            pair, crossed = np.hstack([one, other]), np.hstack([other, one]).conj()
+            yield np.sqrt(0.5) * pair, crossed
+            if hermitian:
+                yield np.sqrt(0.5) * np.hstack([1j * one, -1j * other]), crossed

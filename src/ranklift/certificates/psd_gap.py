@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays import Array, inner, matmul, to_numpy
-from ..factorizations import Symmetric
+from ..arrays import Array, inner, like
 from ..problem import FactorizedProblem
 from ..spectral import largest_eigenvalue
 from ..status import Rigor, Verdict
@@ -19,7 +18,8 @@ from .base import EXACT_LANCZOS, PROBABILITY, Certificate, CertificateReport
 class PSDGap(Certificate):
     """Check f(X) - f* <= h + R nu over all M >= 0 with tr M <= R.
 
-    G = sym A*(A(UU^T) - b), h = <G, UU^T>, nu = max(0, -lambda_min(G)): convexity gives
+    G = sym A*(slope of the loss), A*(A(UU^T) - b) for the squared one, h = <G, UU^T>,
+    nu = max(0, -lambda_min(G)): convexity gives
     f(X) - f(M) <= <G, UU^T - M> <= h + nu tr M. FAILS when a rank-one step along the eigenvector
     lowers f by more than the tolerance.
 
@@ -30,7 +30,7 @@ class PSDGap(Certificate):
         along the lowest eigenvector y of G: at a point near 0, twice its own trace would allow for
         no other matrix, and everything would look optimal.
     tolerance : float, default 1e-6
-        Of 1/2 ||b||^2.
+        Of the loss at X = 0, 1/2 ||b||^2 for the squared one.
     max_steps : int, default 1000
         Most Lanczos steps.
     """
@@ -44,32 +44,30 @@ class PSDGap(Certificate):
         self, problem: FactorizedProblem, w: Array, rng: np.random.Generator
     ) -> CertificateReport:
         """Bound the least eigenvalue of G by Lanczos."""
-        if not isinstance(problem.factorization, Symmetric):
+        if not problem.factorization.definite:
             return self._report(
                 Verdict.INCONCLUSIVE, float("nan"), {}, None, "only for positive semidefinite X"
             )
-        problem.counts.apply += 1
-        problem.counts.adjoint += 1
-        residual = problem.operator.apply_product(w, w) - problem.b
-        transported = problem.operator.adjoint(residual)
-
-        def negative_gradient(x: np.ndarray) -> np.ndarray:
-            return -0.5 * to_numpy(matmul(transported, x) + matmul(transported.T, x))
-
+        if not np.isfinite(problem.loss.smoothness):
+            return self._report(
+                Verdict.INCONCLUSIVE, float("nan"), {}, None, "the loss has kinks: use duality_gap"
+            )
+        slope_vector = problem.slope(w)
+        form = problem.factorization.dual(problem.transported(slope_vector), problem.shape)
+        assert form is not None
         trace = float(inner(w, w))
         bound = 2 * trace if self.trace_bound is None else self.trace_bound
-        unit = 0.5 * float(inner(problem.b, problem.b))
-        unit = unit if unit > 0 else 1.0
-        h = float(inner(w, problem.operator.adjoint_products(residual, w, w)[0]))
+        unit = problem.loss_at_zero if problem.loss_at_zero > 0 else 1.0
+        h = float(inner(slope_vector, problem.predict(w)))
         target = 0.5 * self.tolerance * unit / bound if bound > 0 else None
         found = largest_eigenvalue(
-            negative_gradient, problem.operator.shape[0], rng, target=target,
+            lambda x: -(form @ x), form.shape[0], rng, target=target,
             max_steps=self.max_steps,
         )  # fmt: skip
         nu = max(0.0, found.upper)
         y = found.vectors[:, :1]
-        response = to_numpy(problem.operator.apply_product(y, y))
-        energy = float(response @ response)
+        response = problem.predict(like(y, problem.b))
+        energy = float(inner(response, response)) * problem.loss.smoothness
         slope = max(0.0, found.ritz)
         # A(yy^T) = 0 makes y^T G y = 0: any slope is then rounding.
         step = slope / energy if energy > 0 else 0.0

@@ -33,7 +33,7 @@ class RankDeficiency(Certificate):
     trace_bound : float, optional
         R; default 2 (tr(UU^T) + nu / ||A(yy^T)||^2), as in ``PSDGap``.
     tolerance : float, default 1e-6
-        Of 1/2 ||b||^2.
+        Of the loss at X = 0, 1/2 ||b||^2 for the squared one.
     """
 
     trace_bound: float | None = None
@@ -46,14 +46,16 @@ class RankDeficiency(Certificate):
     ) -> CertificateReport:
         """Measure eps_H, sigma_r and the response; INCONCLUSIVE when the bound is not reached."""
         n = problem.operator.shape[0]
-        if not isinstance(problem.factorization, Symmetric) or n > DENSE_LIMIT:
-            return self._report(float("nan"), {}, "for symmetric problems of moderate size")
+        plain = problem.with_regularizers()
+        smooth = np.isfinite(problem.loss.smoothness)
+        if not isinstance(problem.factorization, Symmetric) or n > DENSE_LIMIT or not smooth:
+            reason = "for real symmetric problems of moderate size and smooth losses"
+            return self._report(float("nan"), {}, reason)
         if w.shape[1] == 0:
             return self._report(float("nan"), {}, "the matrix has no columns to be deficient in")
-        plain = problem.with_regularizers()
         w = plain.gauge(w)
         point = plain.evaluate(w)
-        transported = plain.operator.adjoint(point.residual)
+        transported = plain.operator.adjoint(point.slope)
         eye = np.eye(n)
         dense = to_numpy(matmul(transported, eye))
         gradient_matrix = 0.5 * (dense + dense.T)
@@ -65,16 +67,17 @@ class RankDeficiency(Certificate):
         response = to_numpy(plain.operator.apply_product(np.hstack([u, y]), np.hstack([y, u])))
         lowest = least_curvature(plain, w, rng, max_steps=self.max_steps)
         eps_h = max(0.0, -lowest.lower)
-        nu = max(0.0, 0.5 * (eps_h + sigma**2 * float(response @ response)))
+        smoothness = plain.loss.smoothness
+        nu = max(0.0, 0.5 * (eps_h + sigma**2 * smoothness * float(response @ response)))
         if self.trace_bound is None:
             image = to_numpy(plain.operator.apply_product(y, y))
-            energy = float(image @ image)
+            energy = smoothness * float(image @ image)
             step = max(0.0, -float(eigenvalues[0])) / energy if energy > 0 else 0.0
             bound = 2 * (float(inner(w, w)) + step)
         else:
             bound = self.trace_bound
         h = max(0.0, 0.5 * float(inner(point.gradient, w)))
-        unit = 0.5 * float(inner(plain.b, plain.b))
+        unit = plain.loss_at_zero
         gap = (h + (bound * nu if bound > 0 else 0.0)) / (unit if unit > 0 else 1.0)
         details = {"sigma_r": sigma, "eps_h_upper": eps_h, "nu": nu, "trace_bound": bound}
         return self._report(gap, details, "")

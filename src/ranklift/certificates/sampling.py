@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from ..arrays import Array
-from ..factorizations import Symmetric
+from ..factorizations import Asymmetric, Deep
 from ..operators import EntrySampling, MeasurementOperator, Scaled, Weighted
 from ..problem import FactorizedProblem
 from ..status import Rigor, Verdict
@@ -55,11 +55,12 @@ class Sampling(Certificate):
     ) -> CertificateReport:
         """Count samples; FAILS lists the rows and columns at fault."""
         n1, n2 = problem.operator.shape
-        rank = min(int(w.shape[1]), n1, n2)  # more columns than that mean no constraint at all
-        symmetric = isinstance(problem.factorization, Symmetric)
-        freedom = n1 * rank - rank * (rank - 1) // 2 if symmetric else rank * (n1 + n2 - rank)
+        # More columns than the sides mean no constraint at all.
+        rank = min(problem.search_rank(problem.gauge(w)), n1, n2)
+        freedom = problem.factorization.degrees_of_freedom((n1, n2), rank)
         sampling = sampled_entries(problem.operator)
         m = problem.operator.num_measurements
+        symmetric = not isinstance(problem.factorization, (Asymmetric, Deep))
         if symmetric and sampling is not None:  # (i, j) and (j, i) are one measurement of X = X^T
             pairs = np.sort(np.stack([sampling.rows, sampling.cols]), axis=0)
             m, sampling = int(np.unique(pairs, axis=1).shape[1]), None

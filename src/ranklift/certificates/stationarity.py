@@ -37,16 +37,23 @@ class Stationarity(Certificate):
         point = problem.evaluate(problem.gauge(w))
         eps_g = problem.relative_gradient(point)
         holds = eps_g <= self.tolerance
+        verdict = Verdict.HOLDS if holds else Verdict.FAILS
+        reason = ""
+        if not np.isfinite(problem.loss.smoothness):
+            # A subgradient of one's own choice neither shows nor excludes a stationary point.
+            verdict, reason = Verdict.INCONCLUSIVE, " (the loss has kinks: only subgradients exist)"
         return CertificateReport(
             name=self.name,
-            verdict=Verdict.HOLDS if holds else Verdict.FAILS,
+            verdict=verdict,
             measured=eps_g,
             threshold=self.tolerance,
             # A rounding error of the gradient is about 1e-15 of its scale: far below the tolerance.
             rigor=Rigor.HIGH_PROBABILITY,
-            statement="the objective does not change to first order around this point",
+            statement="the objective does not change to first order around this point" + reason,
             assumptions=("gradient evaluated in floating point",),
             source="definition of a near-second-order point, first number",
-            witness=None if holds else {"gradient": to_numpy(point.gradient)},
+            witness=None
+            if verdict is not Verdict.FAILS
+            else {"gradient": to_numpy(point.gradient)},
             details={"gradient_norm": point.gradient_norm, "scale": problem.scale},
         )

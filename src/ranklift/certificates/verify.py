@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import threads
-from ..arrays import Array
+from ..arrays import Array, conj
 from ..errors import InputError, ShapeError
-from ..factorizations import Asymmetric, Symmetric
+from ..factorizations import Asymmetric, Factorization, Hermitian, Symmetric
+from ..losses import Loss, Squared
 from ..operators import MeasurementOperator
 from ..problem import FactorizedProblem
 from ..regularizers import SquaredNorm
@@ -42,8 +43,10 @@ def answer_reports(
     """Check everything that applies to an answer without shrinkage."""
     checks: list[Certificate] = [ZeroResidual(), Stationarity(), Curvature(), Sampling()]
     checks.append(Identifiability())
+    if problem.factorization.definite:
+        checks.append(PSDGap())
     if isinstance(problem.factorization, Symmetric):
-        checks += [PSDGap(), RankDeficiency()]
+        checks.append(RankDeficiency())
     return {check.name: check.check(problem, w, rng) for check in checks}
 
 
@@ -55,8 +58,7 @@ def convex_reports(
     tolerance: float,
 ) -> dict[str, CertificateReport]:
     """Check a solution of the nuclear-norm problem: its gap and its stationarity."""
-    symmetric = isinstance(problem.factorization, Symmetric)
-    ridge = SquaredNorm(2 * regularization if symmetric else regularization)
+    ridge = SquaredNorm(problem.factorization.ridge_weight * regularization)
     checks = [
         NuclearNormOptimality(regularization, tolerance=tolerance).check(problem, w, rng),
         Stationarity(tolerance=1e-4).check(problem.with_regularizers(ridge), w, rng),
@@ -70,6 +72,7 @@ def certify(
     recovery_or_factors: Recovery | LowRank | tuple[Array, Array] | Array,
     rigor: str = "high",
     *,
+    loss: Loss | None = None,
     rng: np.random.Generator | int | None = 0,
 ) -> list[CertificateReport]:
     """Check an answer of any origin against the data.
@@ -78,11 +81,13 @@ def certify(
     ----------
     operator : MeasurementOperator
     b : array, shape (m,)
-    recovery_or_factors : Recovery, LowRank, (L, R), or an n x k array U for X = U U^T
+    recovery_or_factors : Recovery, LowRank, (L, R), or an n x k array U for X = U U^H
         A Recovery with a regularised stage has that stage checked as well; its reports follow
         with the name "convex.duality_gap" and "convex.stationarity".
     rigor : "high"
         HIGH_PROBABILITY bounds by random-start Lanczos. PROVED comes with a later version.
+    loss : Loss, optional
+        That the answer minimises; by default a Recovery's own, else the squared loss.
     rng : Generator or int, default 0
         Draws the Lanczos starts.
 
@@ -110,21 +115,25 @@ def certify(
     rng = np.random.default_rng(rng)
     b = checked_measurements(operator, b)
     given = recovery_or_factors
-    symmetric = isinstance(given, Recovery) and given.symmetric
+    factorization: Factorization = Hermitian() if operator.hermitian else Asymmetric()
     if isinstance(given, (Recovery, LowRank)):
         left, right = given.left, given.right
     elif isinstance(given, tuple):
         left, right = given
     else:
-        left = right = given
-        symmetric = True
+        left, right = given, conj(given)
+        factorization = Hermitian() if operator.hermitian else Symmetric()
+    if isinstance(given, Recovery):
+        factorization = given.factorization
+        loss = given.loss if loss is None else loss
     if (int(left.shape[0]), int(right.shape[0])) != operator.shape:
         raise ShapeError(
             f"factors with {left.shape[0]} and {right.shape[0]} rows for {operator!r}",
             "pass factors of shapes (n1, k) and (n2, k)",
         )
-    factorization = Symmetric() if symmetric else Asymmetric()
-    problem = FactorizedProblem(operator, b, factorization)
+    loss = loss if loss is not None else Squared()
+    loss.check(b)
+    problem = FactorizedProblem(operator, b, factorization, loss=loss)
     with threads.single_threaded_blas():
         w = factorization.join(left, right)
         reports = []

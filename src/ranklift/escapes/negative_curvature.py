@@ -9,7 +9,6 @@ import numpy as np
 
 from ..arrays import Array, like, norm
 from ..certificates import CertificateReport
-from ..linalg import minimize_quartic
 from ..problem import FactorizedProblem
 from ..solvers.trust_region import least_curvature
 from .base import Candidate, Escape
@@ -42,7 +41,7 @@ class NegativeCurvature(Escape):
         else:
             direction = least_curvature(problem, w, rng, max_steps=self.max_steps).vector
         point = problem.evaluate(w)
-        t, decrease = minimize_quartic(problem.line(point, like(direction, w)))
+        t, decrease = problem.minimize_along(point, like(direction, w))
         # A minimum is flat along its gauge orbit: the quartic then falls by rounding only.
         if decrease <= 1e-14 * (abs(point.value) + 1e-14 * norm(problem.b) ** 2):
             return None

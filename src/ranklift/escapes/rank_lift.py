@@ -3,7 +3,8 @@
 Along X + tau sum_i t_i u_i v_i^T the regularised objective changes by
 -tau sum_i t_i (sigma_i - lambda) + tau^2/2 ||A(sum_i t_i u_i v_i^T)||^2 with sigma_i the singular
 values of A*(b - A(X)) above lambda. With t_i = sigma_i - lambda the best tau is closed form and
-the decrease (sum_i t_i^2)^2 / (2 ||A(.)||^2) is guaranteed, at any point X.
+the decrease (sum_i t_i^2)^2 / (2 ||A(.)||^2) is guaranteed, at any point X. For another loss the
+quadratic term is an upper bound times the Lipschitz constant of its slope.
 Source: notes (certificates.md); one direction: Kim et al., BM-Global (JMLR 25, 23-0049).
 """
 
@@ -17,7 +18,6 @@ import numpy as np
 from ..arrays import Array, inner, like, namespace
 from ..certificates import CertificateReport
 from ..certificates.duality import DualityGap, duality_gap
-from ..factorizations import Symmetric
 from ..problem import FactorizedProblem
 from .base import Candidate, Escape
 
@@ -44,8 +44,9 @@ class RankLift(Escape):
         rng: np.random.Generator,
     ) -> Candidate | None:
         """Find the directions of A*(residual) above lambda and lift along them."""
-        ridge = problem.ridge
-        level = 0.5 * ridge if isinstance(problem.factorization, Symmetric) else ridge
+        if not problem.factorization.columnwise or not np.isfinite(problem.loss.smoothness):
+            return None  # no columns to append, or no slope to trust
+        level = problem.ridge / problem.factorization.ridge_weight
         gap = duality_gap(
             problem,
             w,
@@ -75,13 +76,10 @@ def lift(
     if not keep.any():
         return None
     weights = weights[keep]
-    left = like(np.ascontiguousarray(gap.left[:, keep] * np.sqrt(weights)), w)
-    right = like(np.ascontiguousarray(gap.right[:, keep] * np.sqrt(weights)), w)
-    problem.counts.apply += 1
-    response = problem.operator.apply_product(left, right)
-    energy = float(inner(response, response))
+    columns = like(np.ascontiguousarray(gap.directions[:, keep] * np.sqrt(weights)), w)
+    response = problem.predict(columns)
+    energy = float(inner(response, response)) * problem.loss.smoothness
     if energy == 0.0:
         return None
     root = float(np.sqrt(float(weights @ weights) / energy))
-    columns = problem.factorization.join(left * root, right * root)
-    return namespace(w).concat([w, columns], axis=1)
+    return namespace(w).concat([w, columns * root], axis=1)

@@ -1,7 +1,19 @@
 """Factorizations: how the parameters of the search make up the matrix."""
 
 from .asymmetric import Asymmetric
-from .base import FACTORIZATIONS, Factorization
+from .base import FACTORIZATIONS, DualMatrix, Factorization
+from .deep import Deep
+from .hermitian import Hermitian
+from .signed import Signed
 from .symmetric import Symmetric
 
-__all__ = ["FACTORIZATIONS", "Asymmetric", "Factorization", "Symmetric"]
+__all__ = [
+    "FACTORIZATIONS",
+    "Asymmetric",
+    "Deep",
+    "DualMatrix",
+    "Factorization",
+    "Hermitian",
+    "Signed",
+    "Symmetric",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..arrays import Array, namespace
 from ..lowrank import LowRank
-from .base import Factorization
+from .base import Factorization, pad_columns
 
 
 class Asymmetric(Factorization):
@@ -19,7 +19,9 @@ class Asymmetric(Factorization):
            [15.]])
     """
 
-    def size(self, shape: tuple[int, int]) -> int:
+    ridge_weight = 1.0
+
+    def size(self, shape: tuple[int, int], rank: int = 1) -> int:
         """Return n1 + n2."""
         return shape[0] + shape[1]
 
@@ -27,9 +29,11 @@ class Asymmetric(Factorization):
         """Return the views (L, R)."""
         return w[: shape[0], ...], w[shape[0] :, ...]
 
-    def pullback(self, out_left: Array, out_right: Array) -> Array:
+    def pullback(
+        self, w: Array, out_left: Array, out_right: Array, shape: tuple[int, int]
+    ) -> Array:
         """Stack the gradients of L and R."""
-        return namespace(out_left).concat([out_left, out_right], axis=0)
+        return self.join(out_left, out_right)
 
     def join(self, left: Array, right: Array) -> Array:
         """Stack L and R."""
@@ -37,10 +41,13 @@ class Asymmetric(Factorization):
 
     def gauge(self, w: Array, shape: tuple[int, int]) -> Array:
         """Return [U sqrt(S); V sqrt(S)] of the SVD X = U S V^T, padded with zero columns."""
-        xp = namespace(w)
         balanced = LowRank(*self.parts(w, shape)).balanced()
-        out = xp.concat([balanced.left, balanced.right], axis=0)
-        missing = w.shape[1] - out.shape[1]
-        if missing:
-            out = xp.concat([out, xp.zeros_like(w[:, :missing])], axis=1)
-        return out
+        return pad_columns(self.join(balanced.left, balanced.right), int(w.shape[1]))
+
+    def degrees_of_freedom(self, shape: tuple[int, int], rank: int) -> int:
+        """Return r (n1 + n2 - r)."""
+        return rank * (shape[0] + shape[1] - rank)
+
+    def stack_blocks(self, rows: Array, columns: Array) -> Array:
+        """Stack the blocks of L's and R's rows."""
+        return self.join(rows, columns)

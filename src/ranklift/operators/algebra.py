@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -202,10 +202,16 @@ class Scaled(MeasurementOperator):
         d_left: Array,
         d_right: Array,
         s: Array | None = None,
+        curvature: Callable[[Array], Array] | None = None,
     ) -> tuple[Array, Array]:
         """Return the Hessian product through the fused kernel."""
         out_left, out_right = self.base.normal_products(
-            self._rows(left), self._columns(right), self._rows(d_left), self._columns(d_right), s
+            self._rows(left),
+            self._columns(right),
+            self._rows(d_left),
+            self._columns(d_right),
+            s,
+            curvature,
         )
         return self._rows(out_left), self._columns(out_right)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..arrays import Array, matmul, namespace, to_numpy
+from ..arrays import Array, conj, inner, matmul, namespace, to_numpy
 from ..errors import InputError, ShapeError
 from ..lowrank import LowRank
 
@@ -29,11 +29,15 @@ class MeasurementOperator(ABC):
 
     Notes
     -----
-    An operator never rescales what it is given: f = 1/2 ||A(X) - b||^2 everywhere.
+    An operator never rescales what it is given: f = 1/2 ||A(X) - b||^2 everywhere. Measurements are
+    real. Where the unknown is complex Hermitian (``hermitian``), <X, Y> means Re tr(X^H Y) and the
+    factors of X = L R^T may be complex.
     """
 
     shape: tuple[int, int]
     num_measurements: int
+    hermitian: bool = False
+    """Whether the unknown is a complex Hermitian matrix."""
     example: ClassVar[Any] = None
     """A function of a random generator that makes a small instance, for the contract tests."""
 
@@ -81,9 +85,13 @@ class MeasurementOperator(ABC):
         return self._apply_matrix(matrix)
 
     def adjoint_products(self, y: Array, left: Array, right: Array) -> tuple[Array, Array]:
-        """Return (A*(y) R, A*(y)^T L): all that a gradient needs of A*(y)."""
+        """Return (A*(y) R, A*(y)^T L): all that a gradient needs of A*(y).
+
+        Complex factors enter by their conjugates: (S conj(R), S^T conj(L)) is then the gradient of
+        Re <S, L R^T>.
+        """
         transported = self.adjoint(y)
-        return transported @ right, transported.T @ left
+        return transported @ conj(right), transported.T @ conj(left)
 
     def residual_products(self, left: Array, right: Array, b: Array) -> tuple[Array, Array, Array]:
         """Return r = A(L R^T) - b with A*(r) R and A*(r)^T L."""
@@ -97,16 +105,20 @@ class MeasurementOperator(ABC):
         d_left: Array,
         d_right: Array,
         s: Array | None = None,
+        curvature: Callable[[Array], Array] | None = None,
     ) -> tuple[Array, Array]:
-        """Return the Hessian product of 1/2 ||A(L R^T) - b||^2 along (dL, dR), by factor.
+        """Return the Hessian product of a loss of A(L R^T) along (dL, dR), by factor.
 
-        With y = A(dL R^T + L dR^T): (A*(y) R + A*(s) dR, A*(y)^T L + A*(s)^T dL). Without ``s``
-        (the residual) this is the Gauss-Newton product.
+        With y = H A(dL R^T + L dR^T): (A*(y) R + A*(s) dR, A*(y)^T L + A*(s)^T dL). ``s`` is the
+        slope of the loss (the residual of the squared one); without it this is the Gauss-Newton
+        product. ``curvature`` is y -> H y, the loss's Hessian; None is that of the squared loss.
         """
         xp = namespace(left)
         y = self.apply_product(
             xp.concat([d_left, left], axis=1), xp.concat([right, d_right], axis=1)
         )
+        if curvature is not None:
+            y = curvature(y)
         out_left, out_right = self.adjoint_products(y, left, right)
         if s is not None:
             curve_left, curve_right = self.adjoint_products(s, d_left, d_right)
@@ -126,8 +138,16 @@ class MeasurementOperator(ABC):
         return None
 
     def normal_matrix(self) -> np.ndarray:
-        """Return the dense m x (n1 n2) matrix of A: for tests and tiny problems only."""
+        """Return the dense m x (n1 n2) matrix of A: for tests and tiny problems only.
+
+        Of a Hermitian unknown it acts on the real and imaginary parts: m x (2 n1 n2).
+        """
         n1, n2 = self.shape
+        if self.hermitian:
+            units = np.eye(n1 * n2, dtype=complex).reshape(-1, n1, n2)
+            return np.stack(
+                [to_numpy(self._apply_matrix(x)) for x in (*units, *(1j * units))], axis=1
+            )
         columns = np.empty((self.num_measurements, n1 * n2))
         for index in range(n1 * n2):
             unit = np.zeros((n1, n2))
@@ -154,11 +174,14 @@ class MeasurementOperator(ABC):
         """
         rng = np.random.default_rng(rng)
         n1, n2 = self.shape
-        factors = LowRank(rng.standard_normal((n1, 2)), rng.standard_normal((n2, 2)))
+        left, right = rng.standard_normal((n1, 2)), rng.standard_normal((n2, 2))
+        if self.hermitian:
+            left = left + 1j * rng.standard_normal((n1, 2))
+            right = right + 1j * rng.standard_normal((n2, 2))
         y = rng.standard_normal(self.num_measurements)
-        forward = to_numpy(self.apply(factors))
-        products = to_numpy(matmul(self.adjoint(y), factors.right))
-        mismatch = abs(float(forward @ y) - float(np.vdot(products, factors.left)))
+        forward = to_numpy(self.apply(LowRank(left, right)))
+        products = to_numpy(matmul(self.adjoint(y), right.conj()))
+        mismatch = abs(float(forward @ y) - inner(products, left))
         mismatch /= float(np.linalg.norm(forward) * np.linalg.norm(y)) + np.finfo(float).tiny
         if mismatch > rtol:
             raise InputError(

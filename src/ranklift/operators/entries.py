@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -230,8 +230,11 @@ class EntrySampling(MeasurementOperator):
         d_left: Array,
         d_right: Array,
         s: Array | None = None,
+        curvature: Callable[[Array], Array] | None = None,
     ) -> tuple[Array, Array]:
         """Return the Hessian (Gauss-Newton without ``s``) product in one pass."""
+        if curvature is not None:
+            return super().normal_products(left, right, d_left, d_right, s, curvature)
         from ..kernels import sampled_entries as kernels
 
         outer, inner = self._oriented(left, right)

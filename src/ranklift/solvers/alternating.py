@@ -44,10 +44,10 @@ class AlternatingLeastSquares(Solver):
 
     def init(self, problem: FactorizedProblem, w: Array) -> State:
         """Balance and evaluate the start."""
-        if not isinstance(problem.factorization, Asymmetric):
+        if not isinstance(problem.factorization, Asymmetric) or not problem.squared:
             raise InputError(
-                "alternating least squares needs two separate factors",
-                "use GaussNewton or TrustRegion with a symmetric factorization",
+                "alternating least squares needs two separate factors and the squared loss",
+                "use GaussNewton or TrustRegion with other factorizations and losses",
             )
         return State(problem.evaluate(problem.gauge(w)))
 

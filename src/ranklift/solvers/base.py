@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..arrays import Array, norm
 from ..problem import FactorizedProblem, Point
 from ..status import Status
@@ -128,10 +130,12 @@ class Solver(ABC):
                     state.status = Status.USER_STOP
                 elif (
                     not problem.regularizers
+                    and problem.loss.zero_at_fit
                     and state.point.residual_norm <= stopping.residual_tol * b_norm
                 ):
                     state.status = Status.ZERO_RESIDUAL
-                elif eps_g <= stopping.gradient_tol:
+                elif eps_g <= stopping.gradient_tol and np.isfinite(problem.loss.smoothness):
+                    # At a kink a small subgradient says nothing, and a large one is no fault.
                     state = self.at_stationary_point(problem, state)
                     iteration += state.status is None
                 elif trace.out_of_time:

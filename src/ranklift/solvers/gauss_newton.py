@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Array
-from ..linalg import conjugate_gradients, minimize_quartic
+from ..linalg import conjugate_gradients
 from ..preconditioners import preconditioner
 from ..problem import FactorizedProblem, Point
 from ..status import Status
@@ -77,7 +77,7 @@ class GaussNewton(Solver):
 def _line_search(
     problem: FactorizedProblem, point: Point, direction: Array
 ) -> tuple[Point | None, float, float]:
-    t, decrease = minimize_quartic(problem.line(point, direction))
+    t, decrease = problem.minimize_along(point, direction)
     if decrease <= 0.0:
         return None, 0.0, 0.0
     following = problem.evaluate(problem.gauge(point.w + t * direction))

@@ -1,11 +1,10 @@
-"""Gradient descent with the exact quartic line search."""
+"""Gradient descent with the exact line search."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ..arrays import Array
-from ..linalg import minimize_quartic
 from ..problem import FactorizedProblem
 from ..status import Status
 from .base import Solver, State
@@ -17,9 +16,9 @@ class GradientDescent(Solver):
 
     Notes
     -----
-    Along a line f is a quartic, so the best step is a cubic equation: no step size to choose, and
-    the value falls at every step. Three applies and one adjoint a step. Own derivation; the exact
-    line search for factorised problems is folklore.
+    Along a line the squared loss is a quartic, so the best step is a cubic equation: no step size
+    to choose, and the value falls at every step. Three applies and one adjoint a step. Own
+    derivation; the exact line search for factorised problems is folklore.
     """
 
     def init(self, problem: FactorizedProblem, w: Array) -> State:
@@ -30,7 +29,7 @@ class GradientDescent(Solver):
         """Move to the lowest point on the line along the gradient."""
         point = state.point
         direction = -point.gradient
-        t, decrease = minimize_quartic(problem.line(point, direction))
+        t, decrease = problem.minimize_along(point, direction)
         if decrease <= 0.0:
             return State(point, Status.STALLED)
         following = problem.evaluate(point.w + t * direction)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays import Array, like, to_numpy
-from ..linalg import conjugate_gradients, minimize_quartic
+from ..linalg import conjugate_gradients
 from ..preconditioners import preconditioner
 from ..problem import FactorizedProblem
 from ..spectral import ExtremeEigenvalue, largest_eigenvalue
@@ -77,7 +77,7 @@ class TrustRegion(Solver):
             radius=state.radius,
         )
         length = found.length
-        t, decrease = minimize_quartic(problem.line(point, found.step))
+        t, decrease = problem.minimize_along(point, found.step)
         # The exact minimum along the step never does worse than the step itself.
         following = problem.evaluate(problem.gauge(point.w + t * found.step))
         rounding = 1e-14 * abs(point.value)
@@ -113,7 +113,7 @@ class TrustRegion(Solver):
         if eps_h <= self.curvature_tol * problem.scale:
             return TrustState(state.point, Status.SECOND_ORDER, state.radius, eps_h)
         direction = like(lowest.vector, state.point.w)
-        t, decrease = minimize_quartic(problem.line(state.point, direction))
+        t, decrease = problem.minimize_along(state.point, direction)
         following = problem.evaluate(problem.gauge(state.point.w + t * direction))
         if decrease <= 0.0 or following.value >= state.point.value:
             # Curvature within rounding of the value: there is nowhere lower to go.
