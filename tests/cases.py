@@ -62,7 +62,10 @@ def square_example(name: str, seed: int = 0) -> MeasurementOperator:
 
 
 def explicit_rows(operator: Any) -> np.ndarray:
-    """Build the m x (n1 n2) matrix of A from the operator's data, without its products."""
+    """Build the m x (n1 n2) matrix of A from the operator's data, without its products.
+
+    Of a Hermitian unknown it is m x (2 n1 n2) and acts on ``coordinates``.
+    """
     name, (n1, n2) = type(operator).__name__, operator.shape
     if name == "DenseSensing":
         return np.asarray(to_numpy(operator.matrices), dtype=float).reshape(-1, n1 * n2)
@@ -70,12 +73,23 @@ def explicit_rows(operator: Any) -> np.ndarray:
         return referee.entry_rows(operator.rows, operator.cols, (n1, n2))
     if name == "IdentitySensing":
         return np.eye(n1 * n2)
+    if name == "PauliSensing":
+        return pauli_rows(operator.strings)
+    if name == "DistanceSensing":
+        return distance_rows(operator.rows, operator.cols, n1)
+    if name == "Congruence":
+        # vec(Q X Q^T) = (Q (x) Q) vec(X), row by row.
+        basis = np.asarray(operator.basis @ np.eye(n1))
+        base, twice = explicit_rows(operator.base), np.kron(basis, basis)
+        parts = np.split(base, 2, axis=1) if operator.hermitian else [base]
+        return np.hstack([part @ twice for part in parts])
     if name == "FromLinearOperator":
         return np.stack([operator.linop.matvec(e) for e in np.eye(n1 * n2)], axis=1)
     if name == "Weighted":
         return operator.weights[:, None] * explicit_rows(operator.base)
     if name == "Scaled":
         scales = np.outer(operator.row_scale, operator.column_scale).ravel()
+        scales = np.tile(scales, 2 if operator.base.hermitian else 1)
         return explicit_rows(operator.base) * scales[None, :]
     if name == "Subset":
         return explicit_rows(operator.base)[operator.index]
@@ -83,6 +97,52 @@ def explicit_rows(operator: Any) -> np.ndarray:
         parts = zip(operator.factors, operator.parts, strict=True)
         return np.sum([factor * explicit_rows(part) for factor, part in parts], axis=0)
     return operator.normal_matrix()
+
+
+def coordinates(operator: Any, x: np.ndarray) -> np.ndarray:
+    """Return what ``explicit_rows`` acts on: vec(X), or its real and imaginary parts."""
+    return np.concatenate([x.real.ravel(), x.imag.ravel()]) if operator.hermitian else x.ravel()
+
+
+def from_coordinates(operator: Any, v: np.ndarray) -> np.ndarray:
+    """Return the n1 x n2 array that ``coordinates`` takes to v."""
+    if operator.hermitian:
+        v = v[: v.size // 2] + 1j * v[v.size // 2 :]
+    return v.reshape(operator.shape)
+
+
+def random_array(operator: Any, rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Draw a Gaussian array of the kind the operator's unknown is made of: complex or real."""
+    x = rng.standard_normal(shape)
+    return x + 1j * rng.standard_normal(shape) if operator.hermitian else x
+
+
+PAULI_MATRICES = {
+    "I": np.eye(2),
+    "X": np.array([[0, 1], [1, 0]]),
+    "Y": np.array([[0, -1j], [1j, 0]]),
+    "Z": np.diag([1, -1]),
+}
+
+
+def pauli_matrix(string: str) -> np.ndarray:
+    """Return the Kronecker product of the letters' matrices."""
+    out = np.ones((1, 1), dtype=complex)
+    for letter in string:
+        out = np.kron(out, PAULI_MATRICES[letter])
+    return out
+
+
+def pauli_rows(strings: list[str]) -> np.ndarray:
+    """Return Re tr(P X) = Re P . Re X + Im P . Im X as rows on both parts, P being Hermitian."""
+    matrices = [pauli_matrix(string) for string in strings]
+    return np.array([np.concatenate([p.real.ravel(), p.imag.ravel()]) for p in matrices])
+
+
+def distance_rows(rows: np.ndarray, cols: np.ndarray, n: int) -> np.ndarray:
+    """Return vec((e_i - e_j) (e_i - e_j)^T) for every pair."""
+    difference = np.eye(n)[rows] - np.eye(n)[cols]
+    return np.einsum("ti,tj->tij", difference, difference).reshape(len(rows), n * n)
 
 
 def strict(x: np.ndarray) -> Any:
@@ -103,6 +163,8 @@ def strict_operator(operator: Any) -> MeasurementOperator:
     if name == "Scaled":
         base = strict_operator(operator.base)
         return operators.Scaled(base, operator.row_scale, operator.column_scale)
+    if name == "Congruence":
+        return operators.Congruence(strict_operator(operator.base), operator.basis)
     if name == "Subset":
         return operators.Subset(strict_operator(operator.base), operator.index)
     return operator

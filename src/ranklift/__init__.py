@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         estimators,
         factorizations,
         instances,
+        losses,
         metrics,
         operators,
         solvers,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .pipeline import recover
     from .problem import FactorizedProblem
     from .result import Recovery, load
+    from .robust import robust_pca
     from .status import Rigor, Status, Verdict
 
 # Names are looked up on first use, so that `import ranklift` costs milliseconds (PEP 562).
@@ -38,6 +40,7 @@ _HOME = {
     "certify": "certificates.verify",
     "load": "result",
     "recover": "pipeline",
+    "robust_pca": "robust",
     "verify": "certificates.verify",
 }
 _SUBMODULES = (
@@ -47,6 +50,7 @@ _SUBMODULES = (
     "estimators",
     "factorizations",
     "instances",
+    "losses",
     "metrics",
     "operators",
     "solvers",
@@ -69,9 +73,11 @@ __all__ = [
     "factorizations",
     "instances",
     "load",
+    "losses",
     "metrics",
     "operators",
     "recover",
+    "robust_pca",
     "solvers",
     "verify",
 ]

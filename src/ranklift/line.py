@@ -11,6 +11,10 @@ GROWTH = 4.0
 """Factor by which a step grows while the function still falls at its end."""
 
 
+FLAT = 0.1
+"""Share of the first derivative at which a search along a curve ends."""
+
+
 def minimize_polynomial(coefficients: np.ndarray) -> tuple[float, float]:
     """Return (t, decrease) of the global minimum of c0 + c1 t + ... + cd t^d.
 
@@ -56,19 +60,19 @@ def minimize_along_curve(
     Notes
     -----
     The derivative changes sign at a minimum: its bracket is grown from t = 1 (the step of a Newton
-    method) and narrowed by regula falsi (Illinois) until |derivative| fell to 1e-3 of its start,
-    which keeps Newton's rate. About 5 to 15 evaluations of O(m).
+    method) and narrowed by regula falsi (Illinois) until |derivative| fell to a tenth of its start:
+    near a solution that is Newton's step itself. About 2 to 6 evaluations of O(m).
     """
 
     def at(t: float) -> tuple[float, float]:
-        moved, speed, power = z, 0.0 * z, 1.0
-        for order, term in enumerate(terms, start=1):
-            speed = speed + (order * power) * term
-            power *= t
-            moved = moved + power * term
-        value = loss.value(moved, b) + float(np.polyval(penalty[::-1], t))
-        slope = inner(loss.slope(moved, b), speed)
-        return value, slope + float(np.polyval(np.polyder(penalty[::-1]), t))
+        # Horner's rule for the predictions and their speed.
+        moved, speed = terms[-1], terms[-1] * len(terms)
+        for order in range(len(terms) - 1, 0, -1):
+            moved = terms[order - 1] + t * moved
+            speed = order * terms[order - 1] + t * speed
+        value, slope = loss.value_and_slope(z + t * moved, b)
+        value += float(np.polyval(penalty[::-1], t))
+        return value, inner(slope, speed) + float(np.polyval(np.polyder(penalty[::-1]), t))
 
     start_value, start_slope = at(0.0)
     if start_slope == 0.0 or not np.isfinite(start_slope):
@@ -87,7 +91,7 @@ def minimize_along_curve(
             decrease = 0.5 * t * (steep - abs(slope)) if abs(slope) < steep else 0.0
         if decrease > best[1]:
             best = (sign * t, decrease)
-        flat = abs(slope) <= 1e-3 * steep and decrease > 0.0
+        flat = abs(slope) <= FLAT * steep and decrease > 0.0
         return (sign * slope if np.isfinite(value) else float("nan")), flat
 
     low, low_slope, high = 0.0, -steep, 1.0

@@ -163,9 +163,9 @@ def recover(
     if isinstance(escapes, str) and escapes != "auto":
         raise InputError(f"escapes {escapes!r}", 'pass "auto", None, or Escape objects')
     local_solver = _solver(solver)
-    problem = _pose(operator, b, symmetric, loss)
+    problem = pose(operator, b, symmetric, loss)
     _check_settings(problem, sigma, lam, rank, init)
-    generator = _generator(rng)
+    generator = make_generator(rng)
     trace = Trace(max_time_s=float("inf") if max_time is None else float(max_time))
     search = _Search(problem, generator, trace, rank, sigma, lam, local_solver, tol, refit)
     with threads.single_threaded_blas(), progress_callback(progress, callback) as observer:
@@ -175,15 +175,22 @@ def recover(
         w, status = search.answer_stage(convex, start)
         w, status = search.escape_stage(w, status, escapes)
         result = search.finish(w, status, convex, certify)
-    result.provenance = _provenance(operator, rng, search)
+    result.provenance = provenance(
+        operator, rng, noise=sigma, rank=rank, regularization=lam, tol=tol
+    )
     result.operator, result.measurements = operator, b
-    if not result.status.implies_stationarity:
-        warnings.warn(
-            f"stopped with status {result.status.value}: {result.status.remedy}",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+    warn_unless_stationary(result.status, stacklevel=3)
     return result
+
+
+def warn_unless_stationary(status: Status, *, stacklevel: int) -> None:
+    """Warn when a last stage stopped before its test was met."""
+    if not status.implies_stationarity:
+        warnings.warn(
+            f"stopped with status {status.value}: {status.remedy}",
+            ConvergenceWarning,
+            stacklevel=stacklevel,
+        )
 
 
 @dataclass
@@ -410,7 +417,9 @@ class _Search:
                 self.problem, run.w, run.regularization, self.rng, GAP_TOLERANCE
             )
             gap = reports["duality_gap"].measured
-        return ConvexSolution(left, right, run.regularization, run.gap.primal, gap, reports)
+        return ConvexSolution(
+            left, right, run.regularization, run.gap.primal, gap, self.problem.loss, reports
+        )
 
     def _completes_entries(self) -> bool:
         return (
@@ -439,16 +448,18 @@ class _Search:
             log.info("stage %s: %.2f s", name, spent)
 
 
-def _generator(rng: np.random.Generator | int | None) -> np.random.Generator:
+def make_generator(rng: np.random.Generator | int | None) -> np.random.Generator:
+    """Return the generator of a call."""
     # A plain default_rng(seed) would repeat the draws of a caller who masks data with that seed.
     if isinstance(rng, (int, np.integer)):
         return np.random.default_rng([int(rng), SEED_SALT])
     return np.random.default_rng(rng)
 
 
-def _pose(
+def pose(
     operator: MeasurementOperator, b: Array, symmetric: bool | str, loss: Loss | None
 ) -> FactorizedProblem:
+    """Pose the problem over the factorization that fits the operator, in its fastest order."""
     factorization = _factorization(operator, symmetric)
     factorization.size(operator.shape)  # raises for a symmetric problem that is not square
     loss = loss if loss is not None else Squared()
@@ -484,7 +495,7 @@ def _check_settings(
     if not np.isfinite(problem.loss.smoothness):
         raise InputError(
             f"recover() with the loss {type(problem.loss).__name__}, which has kinks",
-            "use ranklift.robust_pca, or its smoothed() version",
+            "use ranklift.robust_pca for gross errors, or its smoothed() version",
         )
     if lam == "auto" and sigma == 0.0 and not problem.squared:
         slope = problem.loss.random_slope(problem.b, 0.0, np.random.default_rng(0))
@@ -541,7 +552,8 @@ def _start(
     return namespace(w).asarray(w, copy=True)
 
 
-def _provenance(operator: MeasurementOperator, rng: Any, search: _Search) -> dict[str, Any]:
+def provenance(operator: MeasurementOperator, rng: Any, **settings: Any) -> dict[str, Any]:
+    """Return versions, seed and settings, for the result file."""
     import scipy
 
     from . import __version__
@@ -554,8 +566,5 @@ def _provenance(operator: MeasurementOperator, rng: Any, search: _Search) -> dic
         "machine": platform.machine(),
         "operator": repr(operator),
         "seed": rng if isinstance(rng, int) else None,
-        "noise": search.noise,
-        "rank": search.rank,
-        "regularization": search.regularization,
-        "tol": search.tol,
+        **settings,
     }

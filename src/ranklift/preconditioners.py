@@ -17,8 +17,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .arrays import Array, inner, is_numpy_array, like, namespace, norm, to_numpy
-from .problem import FactorizedProblem
+from .arrays import Array, is_numpy_array, like, namespace, norm, to_numpy
+from .problem import FactorizedProblem, Point
 from .threads import CHUNKS, SERIAL_WORK, run_chunks
 
 Map = Callable[[Array], Array]
@@ -29,7 +29,7 @@ saved (measured: 1000 x 1000, 60,000 entries). Three times that without a ridge,
 are all there is."""
 
 
-def preconditioner(problem: FactorizedProblem, w: Array, shift: float) -> Map | None:
+def preconditioner(problem: FactorizedProblem, point: Point, shift: float) -> Map | None:
     """Return an approximate inverse of the Hessian at a balanced W, or None without row blocks.
 
     Parameters
@@ -41,28 +41,38 @@ def preconditioner(problem: FactorizedProblem, w: Array, shift: float) -> Map | 
     -----
     Building it costs k^2 a sample and k^3 a row; one use k^2 a row of W.
     """
+    w, weights = point.w, problem.weights(point)
     if w.shape[1] > EXACT_BLOCKS * (1 if problem.ridge > 0 else 3):
-        rows = mean_blocks(problem, w, shift)
+        rows = mean_blocks(problem, w, shift, weights)
     else:
-        rows = row_blocks(problem, w, shift)
-    core = core_modes(problem, w) if problem.ridge > 0 else None
+        rows = row_blocks(problem, w, shift, weights)
+    if not problem.factorization.columnwise or w.shape[1] == 0:
+        return rows
+    gain = mean_gain(problem, w)
+    if rows is None:
+        rows = mean_columns(problem, w, shift, gain)
+    core = core_modes(problem, w, gain) if problem.ridge > 0 else None
     if rows is None or core is None:
         return rows
     return lambda x: rows(x) + core(x)
 
 
-def row_blocks(problem: FactorizedProblem, w: Array, shift: float) -> Map | None:
+def row_blocks(
+    problem: FactorizedProblem, w: Array, shift: float, weights: Array | None = None
+) -> Map | None:
     """Return d -> (blocks + shift I)^{-1} d, or None when the operator has no cheap blocks."""
     left, right = problem.parts(w)
-    rows = problem.operator.gram_blocks(right, side="left")
-    columns = problem.operator.gram_blocks(left, side="right")
+    rows = problem.operator.gram_blocks(right, side="left", weights=weights)
+    columns = problem.operator.gram_blocks(left, side="right", weights=weights)
     if rows is None or columns is None:
         return None
     blocks = problem.factorization.stack_blocks(rows, columns)
     return None if blocks is None else block_solver(blocks, shift)
 
 
-def mean_blocks(problem: FactorizedProblem, w: Array, shift: float) -> Map | None:
+def mean_blocks(
+    problem: FactorizedProblem, w: Array, shift: float, weights: Array | None = None
+) -> Map | None:
     """Return the row blocks with every sample replaced by the mean row of the other factor.
 
     At a balanced W the blocks become diagonal: p_i l_c^2 + shift with p_i the share of row i that
@@ -72,8 +82,8 @@ def mean_blocks(problem: FactorizedProblem, w: Array, shift: float) -> Map | Non
     xp = namespace(w)
     flat_left = xp.ones_like(left[:, :1]) / np.sqrt(left.shape[0])
     flat_right = xp.ones_like(right[:, :1]) / np.sqrt(right.shape[0])
-    rows = problem.operator.gram_blocks(flat_right, side="left")
-    columns = problem.operator.gram_blocks(flat_left, side="right")
+    rows = problem.operator.gram_blocks(flat_right, side="left", weights=weights)
+    columns = problem.operator.gram_blocks(flat_left, side="right", weights=weights)
     if rows is None or columns is None:
         return None
     square_left = xp.sum(left * left, axis=0)[None, :]
@@ -87,18 +97,35 @@ def mean_blocks(problem: FactorizedProblem, w: Array, shift: float) -> Map | Non
     return lambda x: inverse * x
 
 
-def core_modes(problem: FactorizedProblem, w: Array) -> Map | None:
+def mean_gain(problem: FactorizedProblem, w: Array) -> float:
+    """Return ||A(X)||^2 / ||X||^2, 0 at X = 0: what A*A multiplies X by, on average."""
+    size = problem.compose(w).norm()
+    return (norm(problem.predict(w)) / size) ** 2 if size > 0 else 0.0
+
+
+def mean_columns(problem: FactorizedProblem, w: Array, shift: float, gain: float) -> Map | None:
+    """Return the Hessian's mean by columns of W, for operators without cheap row blocks.
+
+    With A*A about gain times the identity the block of L is gain R^T R, at a balanced W the
+    diagonal gain sigma_c: this removes the condition number of X from conjugate gradients, as
+    scaled gradient descent does (Tong, Ma, Chi 2021).
+    """
+    if gain == 0.0 or shift <= 0.0:
+        return None
+    xp = namespace(w)
+    sigma = 0.5 * problem.factorization.ridge_weight * xp.sum(w * w, axis=0)[None, :]
+    inverse = 1.0 / (problem.factorization.ridge_weight * gain * sigma + shift)
+    return lambda x: inverse * x
+
+
+def core_modes(problem: FactorizedProblem, w: Array, gain: float) -> Map | None:
     """Return the inverse of the Hessian on the modes dW = W S^{-1} N (see the module's text)."""
-    energy = inner(w.T @ w, w.T @ w)
-    if energy == 0.0:
+    if gain == 0.0:
         return None
     xp = namespace(w)
     lengths = xp.sqrt(xp.sum(w * w, axis=0))
     if bool(xp.any(lengths == 0)):
         return None
-    problem.counts.apply += 1
-    image = problem.operator.apply_product(*problem.parts(w))
-    gain = (norm(image) / problem.compose(w).norm()) ** 2
     basis = w / lengths[None, :]
     square = lengths * lengths
     pair = square[:, None] + square[None, :]

@@ -142,11 +142,8 @@ class FactorizedProblem:
             slope, loss = residual, 0.5 * inner(residual, residual)
         else:
             z = self.operator.apply_product(left, right)
-            residual, slope, loss = (
-                z - self.b,
-                self.loss.slope(z, self.b),
-                self.loss.value(z, self.b),
-            )
+            residual = z - self.b
+            loss, slope = self.loss.value_and_slope(z, self.b)
             out_left, out_right = self.operator.adjoint_products(slope, left, right)
         gradient = self.factorization.pullback(w, out_left, out_right, self.shape)
         value = loss
@@ -180,6 +177,10 @@ class FactorizedProblem:
         for regularizer in self.regularizers:
             out = out + regularizer.hvp(w, direction)
         return out
+
+    def weights(self, point: Point) -> Array | None:
+        """Return a diagonal that stands for the loss's Hessian in preconditioners; None: ones."""
+        return None if self.squared else self.loss.weights(point.residual + self.b, self.b)
 
     def pushforward(self, w: Array, direction: Array) -> Array:
         """Return J D, the derivative of the predictions along D, shape (m,)."""

@@ -38,7 +38,9 @@ class ConvexSolution:
     regularization : float
         lambda, in units of ||A*(b)||_2.
     objective, relative_gap : float
-        1/2 ||A(X) - b||^2 + lambda ||X||_* and its certified relative duality gap.
+        loss + lambda ||X||_* and its certified relative duality gap.
+    loss : Loss
+        1/2 ||A(X) - b||^2 by default.
     certificates : dict
     """
 
@@ -47,6 +49,7 @@ class ConvexSolution:
     regularization: float
     objective: float
     relative_gap: float
+    loss: Loss = field(default_factory=Squared)
     certificates: Mapping[str, CertificateReport] = field(default_factory=dict)
 
     @property
@@ -209,6 +212,7 @@ class Recovery:
                 "regularization": self.convex.regularization,
                 "objective": self.convex.objective,
                 "relative_gap": self.convex.relative_gap,
+                "loss": self.convex.loss.to_dict(),
                 "certificates": {k: r.to_dict() for k, r in self.convex.certificates.items()},
             }
         return {
@@ -318,6 +322,7 @@ def _from_document(arrays: Mapping[str, np.ndarray], document: dict[str, Any]) -
             values["regularization"],
             values["objective"],
             values["relative_gap"],
+            Loss.from_dict(values["loss"]),
             {k: CertificateReport.from_dict(r) for k, r in values["certificates"].items()},
         )
     operator = None

@@ -10,8 +10,11 @@ import pytest
 from cases import (
     OPERATOR_NAMES,
     assert_close,
+    coordinates,
     explicit_rows,
+    from_coordinates,
     operator_example,
+    random_array,
     registered,
     strict,
     strict_operator,
@@ -47,6 +50,7 @@ class _Generic(MeasurementOperator):
 
     def __init__(self, base: MeasurementOperator) -> None:
         self.base, self.shape, self.num_measurements = base, base.shape, base.num_measurements
+        self.hermitian = base.hermitian
 
     @property
     def size_in_bytes(self) -> int:
@@ -63,13 +67,13 @@ class _Generic(MeasurementOperator):
 
 
 def draw(operator: MeasurementOperator, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draw everything that products ask for."""
+    """Draw everything that products ask for; complex factors of a Hermitian unknown."""
     (n1, n2), m = operator.shape, operator.num_measurements
     return {
-        "left": rng.standard_normal((n1, RANK)),
-        "right": rng.standard_normal((n2, RANK)),
-        "d_left": rng.standard_normal((n1, RANK)),
-        "d_right": rng.standard_normal((n2, RANK)),
+        "left": random_array(operator, rng, n1, RANK),
+        "right": random_array(operator, rng, n2, RANK),
+        "d_left": random_array(operator, rng, n1, RANK),
+        "d_right": random_array(operator, rng, n2, RANK),
         "y": rng.standard_normal(m),
         "b": rng.standard_normal(m),
     }
@@ -105,6 +109,9 @@ def test_the_registry_holds_every_public_operator():
         "Scaled",
         "Subset",
         "Combination",
+        "PauliSensing",
+        "DistanceSensing",
+        "Congruence",
     } <= set(registered(OPERATORS))
     assert "_Generic" not in OPERATORS
 
@@ -130,7 +137,7 @@ def test_normal_matrix_is_the_explicit_one(name):
 def test_apply_agrees_on_factors_and_full_matrices(name, rng):
     operator = operator_example(name)
     d = draw(operator, rng)
-    expected = explicit_rows(operator) @ (d["left"] @ d["right"].T).ravel()
+    expected = explicit_rows(operator) @ coordinates(operator, d["left"] @ d["right"].T)
     assert_close(operator.apply(d["left"] @ d["right"].T), expected)
     assert_close(operator.apply(LowRank(d["left"], d["right"])), expected)
     assert_close(operator.apply_product(d["left"], d["right"]), expected)
@@ -157,7 +164,7 @@ def test_dottest_passes(name):
 def test_adjoint_multiplies_like_its_dense_matrix(name, rng):
     operator = operator_example(name)
     (n1, n2), d = operator.shape, draw(operator, rng)
-    dense = (explicit_rows(operator).T @ d["y"]).reshape(n1, n2)
+    dense = from_coordinates(operator, explicit_rows(operator).T @ d["y"])
     adjoint = operator.adjoint(d["y"])
     assert tuple(adjoint.shape) == (n1, n2)
     assert tuple(adjoint.T.shape) == (n2, n1)
@@ -180,24 +187,38 @@ def test_fused_products_follow_the_generic_rule(name, rng):
 @each_operator
 def test_fused_products_follow_the_explicit_matrix(name, rng):
     operator = operator_example(name)
-    (n1, n2), rows, d = operator.shape, explicit_rows(operator), draw(operator, rng)
+    rows, d = explicit_rows(operator), draw(operator, rng)
     left, right, d_left, d_right, y = (d[k] for k in ("left", "right", "d_left", "d_right", "y"))
 
     def back(v: np.ndarray) -> np.ndarray:
-        return (rows.T @ v).reshape(n1, n2)
+        return from_coordinates(operator, rows.T @ v)
+
+    def forward(x: np.ndarray) -> np.ndarray:
+        return rows @ coordinates(operator, x)
 
     got = all_products(operator, d)
-    assert_close(got["adjoint0"], back(y) @ right)
-    assert_close(got["adjoint1"], back(y).T @ left)
-    residual = rows @ (left @ right.T).ravel() - d["b"]
+    # The gradient of Re <S, L R^T> has conjugates; of real factors they are the factors.
+    left_, right_, d_left_, d_right_ = (np.conj(x) for x in (left, right, d_left, d_right))
+    assert_close(got["adjoint0"], back(y) @ right_)
+    assert_close(got["adjoint1"], back(y).T @ left_)
+    residual = forward(left @ right.T) - d["b"]
     assert_close(got["residual0"], residual)
-    assert_close(got["residual1"], back(residual) @ right)
-    assert_close(got["residual2"], back(residual).T @ left)
-    z = rows @ (d_left @ right.T + left @ d_right.T).ravel()
-    assert_close(got["gauss_newton0"], back(z) @ right)
-    assert_close(got["gauss_newton1"], back(z).T @ left)
-    assert_close(got["newton0"], back(z) @ right + back(y) @ d_right)
-    assert_close(got["newton1"], back(z).T @ left + back(y).T @ d_left)
+    assert_close(got["residual1"], back(residual) @ right_)
+    assert_close(got["residual2"], back(residual).T @ left_)
+    z = forward(d_left @ right.T + left @ d_right.T)
+    assert_close(got["gauss_newton0"], back(z) @ right_)
+    assert_close(got["gauss_newton1"], back(z).T @ left_)
+    assert_close(got["newton0"], back(z) @ right_ + back(y) @ d_right_)
+    assert_close(got["newton1"], back(z).T @ left_ + back(y).T @ d_left_)
+    # A loss with curvature: y = H A(dX) between apply and adjoint.
+    weights = rng.uniform(0.5, 2.0, y.size)
+    args = (left, right, d_left, d_right)
+    curved = operator.normal_products(*args, y, lambda v: weights * v)
+    assert_close(curved[0], back(weights * z) @ right_ + back(y) @ d_right_)
+    assert_close(curved[1], back(weights * z).T @ left_ + back(y).T @ d_left_)
+    curved = operator.normal_products(*args, curvature=lambda v: weights * v)
+    assert_close(curved[0], back(weights * z) @ right_)
+    assert_close(curved[1], back(weights * z).T @ left_)
 
 
 @each_operator
@@ -206,14 +227,16 @@ def test_fused_products_follow_the_explicit_matrix(name, rng):
 def test_gram_blocks_are_the_diagonal_blocks(name, side, weighted, rng):
     operator = operator_example(name)
     (n1, n2), d = operator.shape, draw(operator, rng)
-    matrices = explicit_rows(operator).reshape(-1, n1, n2)
     factor = d["right"] if side == "left" else d["left"]
-    matrices = matrices if side == "left" else matrices.swapaxes(1, 2)
     weights = rng.uniform(0.1, 2.0, operator.num_measurements) if weighted else None
     blocks = operator.gram_blocks(factor, side=side, weights=weights)
-    cheap = {"EntrySampling", "IdentitySensing", "Weighted", "Scaled"}
+    cheap = {"EntrySampling", "IdentitySensing", "Weighted", "Scaled", "DistanceSensing"}
     assert blocks is not None or name not in cheap
+    if operator.hermitian:
+        assert blocks is None  # the Hessian of a complex row is not a k x k matrix
     if blocks is not None:
+        matrices = explicit_rows(operator).reshape(-1, n1, n2)
+        matrices = matrices if side == "left" else matrices.swapaxes(1, 2)
         jacobian = np.einsum("tij,jc->tic", matrices, factor)
         w = np.ones(len(matrices)) if weights is None else weights
         assert_close(blocks, np.einsum("t,tia,tic->iac", w, jacobian, jacobian))
@@ -224,10 +247,10 @@ def test_symmetric_flag_means_blind_to_transposition(name, rng):
     operator = operator_example(name)
     n1, n2 = operator.shape
     if operator.symmetric:
-        x = rng.standard_normal((n1, n2))
+        x = random_array(operator, rng, n1, n2)
         assert_close(operator.apply(x), operator.apply(x.T))
     elif n1 == n2:
-        x = rng.standard_normal((n1, n2))
+        x = random_array(operator, rng, n1, n2)
         assert np.abs(operator.apply(x) - operator.apply(x.T)).max() > 1e-6
 
 
@@ -315,10 +338,13 @@ def test_strict_array_api_arrays(name, rng):
 @each_operator
 def test_float32_factors(name, rng):
     operator = operator_example(name)
-    d = {key: value.astype(np.float32) for key, value in draw(operator, rng).items()}
-    expected = all_products(operator, {k: v.astype(float) for k, v in d.items()})
+    single = {"f": np.float32, "c": np.complex64}
+    double = {"f": np.float64, "c": np.complex128}
+    d = {key: value.astype(single[value.dtype.kind]) for key, value in draw(operator, rng).items()}
+    expected = all_products(operator, {k: v.astype(double[v.dtype.kind]) for k, v in d.items()})
     for key, value in all_products(operator, d).items():
-        assert value.dtype in (np.float32, np.float64)
+        kind = expected[key].dtype.kind
+        assert value.dtype in (single[kind], double[kind])
         assert_close(value, expected[key], 2e-6)
 
 
@@ -382,16 +408,15 @@ def check(operator: MeasurementOperator, rows: np.ndarray, rng: np.random.Genera
     assert_close(operator.normal_matrix(), rows, 1e-13)
     assert operator.dottest(rng=0) < 1e-13
     d = draw(operator, rng)
-    assert_close(
-        operator.apply_product(d["left"], d["right"]), rows @ (d["left"] @ d["right"].T).ravel()
-    )
+    expected = rows @ coordinates(operator, d["left"] @ d["right"].T)
+    assert_close(operator.apply_product(d["left"], d["right"]), expected)
     fused, generic = all_products(operator, d), all_products(_Generic(operator), d)
     for key, value in generic.items():
         assert_close(fused[key], value)
-    matrices = rows.reshape(-1, *operator.shape)
     for side, factor in (("left", d["right"]), ("right", d["left"])):
         blocks = operator.gram_blocks(factor, side=side)
         if blocks is not None:
+            matrices = rows.reshape(-1, *operator.shape)
             jacobian = np.einsum(
                 "tij,jc->tic" if side == "left" else "tji,jc->tic", matrices, factor
             )
@@ -431,7 +456,7 @@ def test_scaled_multiplies_rows_and_columns(name, rng):
     operator = operator_example(name)
     (n1, n2), rows = operator.shape, explicit_rows(operator)
     d1, d2 = rng.uniform(0.5, 2.0, n1), rng.uniform(0.5, 2.0, n2)
-    expected = rows * np.outer(d1, d2).ravel()
+    expected = rows * np.tile(np.outer(d1, d2).ravel(), 2 if operator.hermitian else 1)
     check(operator.scaled(d1, d2), expected, rng)
     check(operator.scaled(d1, d2).subset([2, 1]), expected[[2, 1]], rng)
     check(operator.scaled(d1, d2).scaled(1 / d1, 1 / d2), rows, rng)

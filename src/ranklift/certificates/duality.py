@@ -22,6 +22,7 @@ from ..problem import FactorizedProblem
 from ..spectral import largest_eigenvalue, largest_singular_value, without
 from ..status import Rigor, Verdict
 from .base import EXACT_LANCZOS, PROBABILITY, Certificate, CertificateReport
+from .subgradient import least_squares_subgradient
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def duality_gap(
     vectors : int
         Number of lift directions wanted.
     slope : array, optional
-        Another derivative of the loss to start the dual from: at the kinks of a loss the right
-        subgradient is known to a smoothed solver only. Any vector gives a valid bound.
+        Another derivative of the loss to start the dual from; any vector gives a valid bound. At
+        the kinks of a loss the default is ``least_squares_subgradient``.
 
     Notes
     -----
@@ -110,7 +111,12 @@ def duality_gap(
     w = problem.gauge(w)
     factorization, shape, b = problem.factorization, problem.shape, problem.b
     z = problem.predict(w)
-    s0 = -(problem.loss.slope(z, b) if slope is None else slope)
+    if slope is None and np.isfinite(problem.loss.smoothness):
+        slope = problem.loss.slope(z, b)
+    elif slope is None:
+        slope = least_squares_subgradient(problem, w, z, regularization)
+    assert slope is not None
+    s0 = -slope
     transported = problem.transported(s0)
     form = factorization.dual(transported, shape)
     # Relative slack of the norm that would still give the tolerance: the gap grows by

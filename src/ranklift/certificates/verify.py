@@ -146,7 +146,8 @@ def certify(
             tolerance = 1e-6
             if "duality_gap" in convex.certificates:
                 tolerance = convex.certificates["duality_gap"].threshold
-            found = convex_reports(problem, w, convex.regularization, rng, tolerance)
+            posed = problem.with_loss(convex.loss)
+            found = convex_reports(posed, w, convex.regularization, rng, tolerance)
             reports += [replace(r, name=f"convex.{r.name}") for r in found.values()]
     return reports
 

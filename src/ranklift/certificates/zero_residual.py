@@ -39,9 +39,7 @@ class ZeroResidual(Certificate):
         reason = "" if optimal else f" (a fit is not the optimum of {type(problem.loss).__name__})"
         return CertificateReport(
             name=self.name,
-            verdict=Verdict.HOLDS
-            if optimal and relative <= self.tolerance
-            else Verdict.INCONCLUSIVE,
+            verdict=Verdict.HOLDS if fits else Verdict.INCONCLUSIVE,
             measured=relative,
             threshold=self.tolerance,
             rigor=Rigor.HIGH_PROBABILITY,

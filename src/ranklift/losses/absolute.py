@@ -54,6 +54,11 @@ class Absolute(Loss):
             return float("inf")
         return inner(s, b)
 
+    def dual_limit(self, s: Array, b: Array) -> float:
+        """Return weight / max|s|."""
+        size = largest(s)
+        return self.weight / size if size > 0 else float("inf")
+
     def random_slope(self, b: Array, sigma: float, rng: np.random.Generator) -> np.ndarray:
         """Draw signs."""
         return self.weight * rng.choice([-1.0, 1.0], b.shape[0])

@@ -49,6 +49,10 @@ class Loss(ABC):
     def slope(self, z: Array, b: Array) -> Array:
         """Return the gradient in z (at a kink: the subgradient of least size)."""
 
+    def value_and_slope(self, z: Array, b: Array) -> tuple[float, Array]:
+        """Return both at once; a loss may share the work between them."""
+        return self.value(z, b), self.slope(z, b)
+
     @abstractmethod
     def curvature(self, z: Array, b: Array) -> Map | None:
         """Return y -> H y with the (generalised) Hessian in z; None for the identity."""
@@ -79,6 +83,10 @@ class Loss(ABC):
         """Raise InputError when b cannot be data of this loss."""
         return
 
+    def dual_limit(self, s: Array, b: Array) -> float:
+        """Return the largest c with -c s in the domain of the conjugate."""
+        return float("inf")
+
     def best_dual_scale(self, s: Array, b: Array, limit: float) -> tuple[float, float]:
         """Return (c, -l*(-c s)) for about the best c in [0, limit].
 
@@ -87,9 +95,8 @@ class Loss(ABC):
         """
         from scipy.optimize import minimize_scalar
 
-        high = limit if np.isfinite(limit) else 1.0
-        while high > 1e-300 and not np.isfinite(self.conjugate(-high * s, b)):
-            high *= 0.5
+        high = min(limit, self.dual_limit(s, b))
+        high = high if np.isfinite(high) else 1.0
         found = minimize_scalar(
             lambda c: self.conjugate(-c * s, b),
             bounds=(0.0, high),

@@ -92,6 +92,11 @@ class GroupHuber(Loss):
             return float("inf")
         return inner(s, b) + 0.5 * inner(s, s)
 
+    def dual_limit(self, s: Array, b: Array) -> float:
+        """Return threshold / the longest group."""
+        longest = float(self.lengths(s).max(initial=0.0))
+        return self.threshold / longest if longest > 0 else float("inf")
+
     def random_slope(self, b: Array, sigma: float, rng: np.random.Generator) -> np.ndarray:
         """Draw Gaussian noise, shortened."""
         noise = sigma * rng.standard_normal(b.shape[0])

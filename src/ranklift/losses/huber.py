@@ -51,13 +51,18 @@ class Huber(Loss):
 
     def value(self, z: Array, b: Array) -> float:
         """Return the sum over the measurements."""
-        xp, r = namespace(z), z - b
-        kept = xp.clip(r, -self.threshold, self.threshold)
-        return self.weight * (inner(kept, r) - 0.5 * inner(kept, kept))
+        return self.value_and_slope(z, b)[0]
 
     def slope(self, z: Array, b: Array) -> Array:
         """Return the clipped residual."""
         return self.weight * namespace(z).clip(z - b, -self.threshold, self.threshold)
+
+    def value_and_slope(self, z: Array, b: Array) -> tuple[float, Array]:
+        """Return both from one clipped residual."""
+        r = z - b
+        kept = namespace(z).clip(r, -self.threshold, self.threshold)
+        value = inner(kept, r) - 0.5 * inner(kept, kept)
+        return self.weight * value, kept if self.weight == 1.0 else self.weight * kept
 
     def weights(self, z: Array, b: Array) -> Array:
         """Return the weight within the threshold, 0 beyond."""
@@ -74,6 +79,11 @@ class Huber(Loss):
         if largest(s) > self.weight * self.threshold * (1 + 1e-12):
             return float("inf")
         return inner(s, b) + 0.5 * inner(s, s) / self.weight
+
+    def dual_limit(self, s: Array, b: Array) -> float:
+        """Return weight threshold / max|s|."""
+        size = largest(s)
+        return self.weight * self.threshold / size if size > 0 else float("inf")
 
     def random_slope(self, b: Array, sigma: float, rng: np.random.Generator) -> np.ndarray:
         """Draw clipped Gaussian noise."""

@@ -77,6 +77,11 @@ class Logistic(Loss):
             entropy += np.where(q > 0, q * np.log(np.where(q > 0, q, 1.0)), 0.0)
         return float(entropy.sum())
 
+    def dual_limit(self, s: Array, b: Array) -> float:
+        """Return 1 / max(b s): probabilities end at one."""
+        most = float(np.max(to_numpy(b) * to_numpy(s))) if s.shape[0] else 0.0
+        return 1.0 / most if most > 0 else float("inf")
+
     def random_slope(self, b: Array, sigma: float, rng: np.random.Generator) -> np.ndarray:
         """Draw the slope at z = 0: halves of random sign."""
         return 0.5 * rng.choice([-1.0, 1.0], b.shape[0])

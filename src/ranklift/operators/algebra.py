@@ -85,7 +85,7 @@ class Weighted(MeasurementOperator):
         return Weighted(base, rng.uniform(0.5, 2.0, base.num_measurements))
 
     def __init__(self, base: MeasurementOperator, weights: Any) -> None:
-        self.base, self.shape = base, base.shape
+        self.base, self.shape, self.hermitian = base, base.shape, base.hermitian
         self.num_measurements = base.num_measurements
         self.weights = _vector(weights, base.num_measurements, "weights")
 
@@ -156,7 +156,7 @@ class Scaled(MeasurementOperator):
         return Scaled(base, rng.uniform(0.5, 2.0, n1), rng.uniform(0.5, 2.0, n2))
 
     def __init__(self, base: MeasurementOperator, row_scale: Any, column_scale: Any) -> None:
-        self.base, self.shape = base, base.shape
+        self.base, self.shape, self.hermitian = base, base.shape, base.hermitian
         self.num_measurements = base.num_measurements
         self.row_scale = _vector(row_scale, base.shape[0], "row scales")
         self.column_scale = _vector(column_scale, base.shape[1], "column scales")
@@ -268,7 +268,7 @@ class Subset(MeasurementOperator):
         return Subset(IdentitySensing((6, 5)), rng.permutation(30)[:22])
 
     def __init__(self, base: MeasurementOperator, index: Any) -> None:
-        self.base, self.shape = base, base.shape
+        self.base, self.shape, self.hermitian = base, base.shape, base.hermitian
         self.index = np.arange(base.num_measurements)[to_numpy(index)]
         self.num_measurements = int(self.index.size)
 
@@ -334,12 +334,14 @@ class Combination(MeasurementOperator):
         first = parts[0]
         for part in parts[1:]:
             same_size = part.num_measurements == first.num_measurements
+            same_size = same_size and part.hermitian == first.hermitian
             if part.shape != first.shape or not same_size:
                 raise ShapeError(f"cannot add {part!r} to {first!r}", "add operators of one size")
         if not np.isfinite(factors).all():
             raise NonFiniteError("a factor of the sum is NaN or inf", "pass finite factors")
         self.parts, self.factors = tuple(parts), tuple(factors)
         self.shape, self.num_measurements = first.shape, first.num_measurements
+        self.hermitian = first.hermitian
 
     @property
     def size_in_bytes(self) -> int:

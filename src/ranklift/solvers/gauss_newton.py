@@ -61,7 +61,7 @@ class GaussNewton(Solver):
             found = conjugate_gradients(
                 lambda d, mu=damping: problem.gauss_newton_product(point, d) + mu * d,
                 point.gradient,
-                preconditioner=preconditioner(problem, point.w, damping + problem.ridge),
+                preconditioner=preconditioner(problem, point, damping + problem.ridge),
                 rtol=rtol,
                 max_iterations=self.max_inner,
             )

@@ -66,7 +66,7 @@ class TrustRegion(Solver):
         point = state.point
         relative = problem.relative_gradient(point)
         precondition = preconditioner(
-            problem, point.w, problem.ridge + 1e-6 * problem.scale * min(1.0, np.sqrt(relative))
+            problem, point, problem.ridge + 1e-6 * problem.scale * min(1.0, np.sqrt(relative))
         )
         found = conjugate_gradients(
             lambda d: problem.hvp(point, d),

@@ -1,0 +1,457 @@
+"""robust_pca(): a low-rank matrix under gross errors, Y = X + S + noise where Y was observed.
+
+Everything is a loss of the residual. Minimising over S
+1/2 ||Y - X - S||^2 + lambda (||X||_* + gamma ||S||_1) leaves the Huber loss with threshold
+gamma lambda; as lambda falls to 0 this is principal component pursuit, the absolute loss with
+weight gamma. Whole columns as outliers are the same with groups; outliers of a known total size are
+the distance to an l1 ball.
+
+(i) The convex problem along falling lambda until the rank shows; (ii) Huber fits at that rank with
+falling thresholds until the threshold meets the noise or the fit becomes exact; (iii) exact data:
+least squares on the entries that are no outliers, and the certificate of principal component
+pursuit there; noisy data: the convex problem at the noise level with its duality gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from . import threads
+from .arrays import Array, is_numpy_array, norm, to_numpy
+from .certificates import Identifiability
+from .certificates.sampling import sampled_entries
+from .certificates.verify import answer_reports, convex_reports
+from .errors import DTypeError, InputError
+from .losses import Absolute, GroupHuber, Huber, L1BallDistance, Loss, Squared
+from .noise import noise_level
+from .nuclear_norm import solve_nuclear_norm
+from .operators import IdentitySensing, MeasurementOperator
+from .pipeline import GAP_TOLERANCE, make_generator, pose, provenance, warn_unless_stationary
+from .problem import FactorizedProblem
+from .progress import progress_callback
+from .refit import refit, spectral_gap
+from .result import ConvexSolution, Recovery
+from .solvers import GaussNewton, Stopping, TrustRegion
+from .status import Status
+from .trace import Callback, Trace
+from .validation import check_memory, check_observed, checked_measurements, checked_noise
+from .validation import checked_rank as _checked_rank
+
+FALL = 0.4
+"""Ratio of neighbouring lambdas and thresholds: a Newton step or two follow each."""
+
+EFFICIENT = 1.345
+"""Huber threshold in standard deviations of Gaussian noise: 95% efficient (Huber 1964)."""
+
+GAUSSIAN_MEDIAN = 1.4826
+"""Standard deviation over the median absolute value of a Gaussian."""
+
+EXACT = 1e-10
+"""Spread of the residuals, as a share of the median |b|, at which data count as exact."""
+
+OUTLYING = 3.0
+"""Residuals beyond this many standard deviations are reported as outliers."""
+
+LONGEST_PATH = 20
+"""Steps of lambda: the last is 1e-8 of the first."""
+
+
+def robust_pca(
+    operator: MeasurementOperator,
+    b: Array,
+    *,
+    rank: int | None = None,
+    noise: float | str | None = "estimate",
+    outliers: str = "entries",
+    sparsity: float | None = None,
+    outlier_norm: float | None = None,
+    certify: bool = True,
+    max_time: float | None = None,
+    rng: np.random.Generator | int | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
+) -> Recovery:
+    """Recover a low-rank matrix from entries of which some are grossly wrong.
+
+    Exact data: min ||X||_* + gamma ||Y - X||_1 (principal component pursuit). Noisy data: min
+    Huber(Y - X) + lambda ||X||_*, and a Huber fit without shrinkage at the rank that shows.
+
+    Parameters
+    ----------
+    operator : MeasurementOperator
+        IdentitySensing for a full matrix, EntrySampling where entries are missing; any other
+        operator works as well.
+    b : array, shape (m,)
+        The observed values.
+    rank : int, optional
+        Rank of the answer; by default the one that shows in the convex solutions.
+    noise : float, "estimate" or None
+        Standard deviation of the small errors beside the gross ones; "estimate" finds out, and
+        whether there are any; None or 0: exact data.
+    outliers : "entries" or "columns"
+        Whether single entries or whole columns are wrong.
+    sparsity : float, optional
+        gamma; default 1 / sqrt(m / min(n1, n2)), which is 1 / sqrt(max(n1, n2)) for a full matrix
+        (Candes, Li, Ma, Wright 2011). Columns: 3 / (7 sqrt(0.1 n2)), for up to a tenth of outliers
+        (Xu, Caramanis, Sanghavi 2012).
+    outlier_norm : float, optional
+        ||S||_1, if known: the answer then fits Y up to gross errors of that total size (the flat
+        form of Ding, Drusvyatskiy, Fazel, Harchaoui, arXiv 2203.03756).
+    certify, max_time, rng, callback, progress
+        As in ``recover``.
+
+    Returns
+    -------
+    Recovery
+        ``extras["outliers"]`` holds the gross errors, shape (m,), zero elsewhere; ``convex`` the
+        certified convex problem.
+
+    Raises
+    ------
+    InputError
+        A typed subclass for unusable input, before any work.
+
+    Notes
+    -----
+    Cost: about 10 Hessian products a threshold and 5 to 10 thresholds, each one pass over the
+    entries; memory O(m) plus the factors. Own derivation where no source is given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ranklift.operators import IdentitySensing
+    >>> truth = np.outer(np.arange(1.0, 9.0), np.arange(1.0, 8.0))
+    >>> wrong = truth.copy()
+    >>> wrong[2, 3], wrong[5, 1] = 100.0, -50.0
+    >>> found = robust_pca(IdentitySensing((8, 7)), wrong.ravel(), rng=0)
+    >>> found.rank, bool(abs(found.matrix.toarray() - truth).max() < 1e-8)
+    (1, True)
+    """
+    if outliers not in ("entries", "columns"):
+        raise InputError(f"outliers={outliers!r}", 'pass "entries" or "columns"')
+    sigma = checked_noise(noise)
+    b = checked_measurements(operator, b)
+    if not is_numpy_array(b):
+        raise DTypeError("robust_pca on arrays that are not NumPy's", "pass NumPy arrays")
+    rank = _checked_rank(rank, operator.shape, operator.num_measurements)
+    check_observed(operator)
+    check_memory(operator, rank or 10)
+    groups = _columns(operator) if outliers == "columns" else None
+    gamma = _sparsity(operator, sparsity, groups is not None)
+    # Groups refer to the caller's order of the measurements, so that only entries are reordered.
+    problem = pose(operator, b, False, GroupHuber(groups, 1.0) if groups is not None else None)
+    lines = None if groups is not None else _lines(problem.operator)
+    trace = Trace(max_time_s=float("inf") if max_time is None else float(max_time))
+    generator = make_generator(rng)
+    search = _Search(problem, generator, trace, rank, sigma, gamma, groups, outlier_norm, lines)
+    with threads.single_threaded_blas(), progress_callback(progress, callback) as observer:
+        trace.callback = observer
+        try:
+            search.run()
+        except KeyboardInterrupt:
+            trace.stop_requested = True
+            search.status = Status.USER_STOP
+        result = search.finish(certify and not trace.stop_requested)
+    # The pipeline may have reordered the measurements: the outliers go by the caller's order.
+    z = operator.apply_product(result.left, result.right)
+    result.extras["outliers"] = search.gross_errors(z, b)
+    result.provenance = provenance(operator, rng, noise=noise, rank=rank, sparsity=gamma)
+    result.operator, result.measurements = operator, b
+    warn_unless_stationary(result.status, stacklevel=3)
+    return result
+
+
+@dataclass
+class _Search:
+    """The stages of one call, and what they share."""
+
+    problem: FactorizedProblem
+    rng: np.random.Generator
+    trace: Trace
+    rank: int | None
+    noise: float | str
+    gamma: float
+    groups: np.ndarray | None
+    outlier_norm: float | None
+    lines: tuple[np.ndarray, np.ndarray] | None = None
+    status: Status = Status.MAX_ITERATIONS
+    w: Any = None
+    convex: ConvexSolution | None = None
+    sigma: float = 0.0
+    exact: bool = False
+    loss: Loss | None = None
+    inliers: Any = None
+    stage_times: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Follow lambda down and fit at every rank that shows, until a fit explains the data."""
+        n1, n2 = self.problem.shape
+        self.w = np.zeros((n1 + n2, 0))
+        start = self.problem.with_loss(Huber(1e300)).scale
+        lam, shown, tried = start, 0, 0
+        path = self.w
+        for _ in range(LONGEST_PATH):
+            lam *= FALL
+            run = solve_nuclear_norm(
+                self._posed(self.gamma * lam), lam, path, self.rng,
+                tolerance=1e-2, certified=False, trace=self.trace,
+            )  # fmt: skip
+            path = run.w
+            if self._interrupted(path):
+                return
+            values = self.problem.singular_values(path)
+            before, shown = shown, spectral_gap(values, 2.0) or int(values.size)
+            candidate = self.rank or (shown if shown == before else 0)
+            if not candidate or (self.rank and values.size < self.rank):
+                continue
+            if candidate != tried:
+                tried = candidate
+                self._fit(path, candidate, self.gamma * lam)
+            # A rank that explains the data exactly is final. With noise, more rank may show until
+            # lambda meets what the noise alone would give.
+            if self.exact or self.rank or self._interrupted(self.w):
+                break
+            if self.sigma and lam <= 2 * self._noise_level():
+                break
+        if not tried and path.shape[1]:
+            self._fit(path, self.rank or shown or 1, self.gamma * lam)
+
+    def _interrupted(self, w: Array) -> bool:
+        if not (self.trace.stop_requested or self.trace.out_of_time):
+            return False
+        self.w = w if not self.w.shape[1] else self.w
+        self.status = Status.USER_STOP if self.trace.stop_requested else Status.MAX_TIME
+        return True
+
+    # -- losses and spreads ------------------------------------------------------------------
+
+    def _huber(self, threshold: float) -> Loss:
+        if self.groups is not None:
+            return GroupHuber(self.groups, threshold)
+        return Huber(threshold)
+
+    def _posed(self, threshold: float) -> FactorizedProblem:
+        return self.problem.with_loss(self._huber(threshold))
+
+    def _lengths(self, residual: np.ndarray) -> np.ndarray:
+        """Return what is compared with a threshold: |r|, or the length of every group."""
+        if self.groups is None:
+            return np.abs(residual)
+        loss = self._huber(1.0)
+        assert isinstance(loss, GroupHuber)
+        return loss.lengths(residual)
+
+    def _per_sigma(self) -> float:
+        """Return the typical length of pure noise of unit standard deviation."""
+        if self.groups is None:
+            return 1.0
+        return float(np.sqrt(np.median(np.bincount(self.groups))))
+
+    def _spread(self, residual: np.ndarray) -> float:
+        """Return a robust standard deviation of the residuals."""
+        median = float(np.median(self._lengths(residual)))
+        return median * GAUSSIAN_MEDIAN if self.groups is None else median / self._per_sigma()
+
+    def _threshold(self, sigma: float) -> float:
+        if self.groups is None:
+            return EFFICIENT * sigma
+        return (self._per_sigma() + EFFICIENT) * sigma
+
+    def _noise_level(self) -> float:
+        posed = self._posed(max(self._threshold(self.sigma), 1e-300))
+        return noise_level(posed, self.sigma, self.rng)
+
+    def _line_thresholds(self, residual: np.ndarray) -> np.ndarray | float:
+        """Return thresholds by the median residual of every entry's row and column.
+
+        A row that an undetected outlier has spoilt is worse than the rest as a whole: measured by
+        the rest alone it would lose all its entries, and never be fitted again.
+        """
+        if self.lines is None:
+            return 0.0
+        factor = 6 * EFFICIENT * GAUSSIAN_MEDIAN
+        size = np.abs(residual)
+        rows, columns = (grouped_medians(size, line) for line in self.lines)
+        return factor * np.maximum(rows[self.lines[0]], columns[self.lines[1]])
+
+    # -- fits at one rank --------------------------------------------------------------------
+
+    def _fit(self, w: Array, rank: int, threshold: float) -> None:
+        """Fit at the rank by Huber losses of falling thresholds."""
+        unit = float(np.median(self._lengths(to_numpy(self.problem.b)))) or 1.0
+        w = self.problem.factorization.truncate(w, rank)
+        floor = self._threshold(self.noise) if isinstance(self.noise, float) else 0.0
+        settled, share = False, 0.0
+        while True:
+            posed = self._posed(threshold)
+            run = TrustRegion(float("inf"), max_inner=20).run(
+                posed, w, trace=self.trace, stage="huber",
+                stopping=Stopping(gradient_tol=0.02 * threshold / unit, max_iterations=4),
+            )  # fmt: skip
+            w, residual = run.point.w, to_numpy(run.point.residual)
+            if self._interrupted(w):
+                return
+            sigma = self._spread(residual)
+            inside = float(np.mean(self._lengths(residual) <= threshold))
+            settled, share = abs(inside - share) < 0.01, inside
+            if floor == 0.0 and settled and self._fit_exactly(w, residual, threshold, unit):
+                return
+            lowest = floor or self._threshold(sigma)
+            if threshold <= 1.001 * lowest or threshold <= 1e-12 * unit:
+                break
+            threshold = max(FALL * threshold, lowest)
+        if not floor:
+            self.sigma = sigma
+        else:
+            assert isinstance(self.noise, float)
+            self.sigma = self.noise
+        self.loss = self._huber(max(self._threshold(self.sigma), 1e-12 * unit))
+        if self.outlier_norm is not None:
+            self.loss = L1BallDistance(self.outlier_norm)
+        final = refit(self.problem.with_loss(self.loss), w, rank, self.rng, trace=self.trace)
+        self.w, self.status = final.point.w, final.status
+
+    def _fit_exactly(self, w: Array, residual: np.ndarray, threshold: float, unit: float) -> bool:
+        """Fit the inliers by least squares, with ever fewer of them, while the spread collapses."""
+        sigma = self._spread(residual)
+        run = None
+        for _ in range(12):
+            keep = self._lengths(residual) <= np.maximum(threshold, self._line_thresholds(residual))
+            mask = (keep if self.groups is None else keep[self.groups]).astype(residual.dtype)
+            trimmed = replace(
+                self.problem, operator=self.problem.operator.weighted(mask),
+                b=self.problem.b * mask, loss=Squared(),
+            )  # fmt: skip
+            run = GaussNewton(damping=1e-6).run(
+                trimmed, w, trace=self.trace, stage="inliers",
+                stopping=Stopping(gradient_tol=1e-15, max_iterations=6),
+            )  # fmt: skip
+            w = run.point.w
+            residual = to_numpy(self.problem.predict(w) - self.problem.b)
+            before, sigma = sigma, self._spread(residual)
+            if sigma <= EXACT * unit:
+                self.w, self.status, self.exact, self.sigma = w, run.status, True, 0.0
+                self.loss = Absolute(self.gamma)
+                if self.status is Status.STALLED:  # at rounding: nothing is left to gain
+                    self.status = Status.CONVERGED
+                self.inliers = trimmed
+                if self.outlier_norm is not None:
+                    self.loss = L1BallDistance(self.outlier_norm)
+                return True
+            if sigma > 0.3 * before or self.trace.stop_requested or self.trace.out_of_time:
+                return False
+            threshold = min(threshold, 6 * self._threshold(sigma))
+        return False
+
+    # -- the answer --------------------------------------------------------------------------
+
+    def gross_errors(self, z: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return b - z where it is no noise, else 0."""
+        r = b - z
+        unit = float(np.median(self._lengths(b))) or 1.0
+        limit = 1e-7 * unit if self.exact else self._threshold(self.sigma) * OUTLYING / EFFICIENT
+        gross = self._lengths(r) > limit
+        return np.where(gross if self.groups is None else gross[self.groups], r, 0.0)
+
+    def finish(self, certify: bool) -> Recovery:
+        """Certify, and put the answer together."""
+        problem = self.problem.with_loss(self.loss if self.loss is not None else self._huber(1.0))
+        w = problem.gauge(self.w)
+        residual = problem.predict(w) - problem.b
+        certificates = {}
+        if certify and w.shape[1] and self.exact:
+            report = Identifiability().check(self.inliers, w, self.rng)
+            certificates[report.name] = report
+        elif certify and w.shape[1]:
+            certificates = answer_reports(problem, w, self.rng)
+        if certify and w.shape[1]:
+            self.convex = self._certified(w)
+        left, right = problem.factorization.factors(w, problem.shape)
+        b_norm = norm(problem.b)
+        return Recovery(
+            left=left,
+            right=right,
+            status=self.status,
+            relative_residual=norm(residual) / b_norm if b_norm > 0 else norm(residual),
+            residual_norm=norm(residual),
+            factorization=problem.factorization,
+            loss=problem.loss,
+            certificates=certificates,
+            convex=self.convex,
+            trace=self.trace,
+            counts=problem.counts,
+            wall_time=self.trace.elapsed_s,
+            stage_times=self.stage_times,
+            noise=self.sigma or None,
+        )
+
+    def _certified(self, w: Array) -> ConvexSolution:
+        """Return the convex problem with its certificate: at the answer, or at the noise level."""
+        problem = self.problem
+        if self.exact and self.groups is None and self.outlier_norm is None:
+            posed, lam, at = problem.with_loss(Absolute(self.gamma)), 1.0, w
+        else:
+            lam = self._noise_level() if self.sigma else 1e-3 * problem.scale
+            loss = self._huber(self.gamma * lam)
+            if self.outlier_norm is not None:
+                loss = L1BallDistance(self.outlier_norm)
+            posed = problem.with_loss(loss)
+            run = solve_nuclear_norm(
+                posed, lam, w, self.rng, tolerance=GAP_TOLERANCE, trace=self.trace
+            )
+            at = run.w
+        reports = convex_reports(posed, at, lam, self.rng, GAP_TOLERANCE)
+        gap = reports["duality_gap"]
+        left, right = posed.factorization.factors(at, posed.shape)
+        return ConvexSolution(
+            left, right, lam, gap.details["primal"], gap.measured, posed.loss, reports
+        )
+
+
+def _lines(operator: MeasurementOperator) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the row and the column of every measurement of an entrywise operator."""
+    if isinstance(operator, IdentitySensing):
+        n1, n2 = operator.shape
+        return np.repeat(np.arange(n1), n2), np.tile(np.arange(n2), n1)
+    sampling = sampled_entries(operator)
+    return None if sampling is None else (np.asarray(sampling.rows), np.asarray(sampling.cols))
+
+
+def _columns(operator: MeasurementOperator) -> np.ndarray:
+    lines = _lines(operator)
+    if lines is None:
+        raise InputError(
+            f"column outliers of {operator!r}", "use IdentitySensing or EntrySampling for them"
+        )
+    return lines[1]
+
+
+def grouped_medians(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the (lower) median of the values in every group.
+
+    Examples
+    --------
+    >>> grouped_medians(np.array([3.0, 1.0, 2.0, 7.0]), np.array([0, 0, 0, 1]))
+    array([2., 7.])
+    """
+    order = np.lexsort((values, groups))
+    counts = np.bincount(groups)
+    starts = np.cumsum(counts) - counts
+    middle = starts + np.maximum(counts - 1, 0) // 2
+    out = np.zeros(counts.size)
+    filled = counts > 0
+    out[filled] = values[order][middle[filled]]
+    return out
+
+
+def _sparsity(operator: MeasurementOperator, sparsity: float | None, columns: bool) -> float:
+    if sparsity is not None:
+        if not np.isfinite(sparsity) or sparsity <= 0:
+            raise InputError(f"sparsity {sparsity!r}", "pass gamma > 0, or None for the default")
+        return float(sparsity)
+    if columns:
+        return 3.0 / (7.0 * np.sqrt(0.1 * operator.shape[1]))
+    return 1.0 / np.sqrt(operator.num_measurements / min(operator.shape))
