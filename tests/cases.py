@@ -46,6 +46,12 @@ _SQUARE: dict[str, Callable[[np.random.Generator], MeasurementOperator]] = {
     "Weighted": lambda rng: _entries(rng).weighted(rng.uniform(0.5, 2.0, 25)),
     "Scaled": lambda rng: _entries(rng).scaled(rng.uniform(0.5, 2, 6), rng.uniform(0.5, 2, 6)),
     "Subset": lambda rng: operators.Subset(operators.IdentitySensing((5, 5)), [3, 1, 17, 22, 8]),
+    "RankOneSensing": lambda rng: operators.RankOneSensing(
+        rng.standard_normal((22, 5)), rng.standard_normal((22, 5))
+    ),
+    "BlindDeconvolution": lambda rng: operators.BlindDeconvolution(
+        rng.standard_normal((28, 5)), rng.standard_normal((28, 5)), (28,)
+    ),
     "Combination": lambda rng: (
         operators.DenseSensing(rng.standard_normal((25, 5, 5)))
         + -0.5 * operators.IdentitySensing((5, 5))
@@ -75,6 +81,13 @@ def explicit_rows(operator: Any) -> np.ndarray:
         return np.eye(n1 * n2)
     if name == "PauliSensing":
         return pauli_rows(operator.strings)
+    if name == "RankOneSensing":
+        left, right = to_numpy(operator.left), to_numpy(operator.right)
+        return np.einsum("ti,tj->tij", left, right).reshape(len(left), n1 * n2)
+    if name == "QuadraticSensing":
+        return quadratic_rows(to_numpy(operator.vectors), operator.hermitian)
+    if name == "BlindDeconvolution":
+        return convolution_rows(operator)
     if name == "DistanceSensing":
         return distance_rows(operator.rows, operator.cols, n1)
     if name == "Congruence":
@@ -145,6 +158,36 @@ def distance_rows(rows: np.ndarray, cols: np.ndarray, n: int) -> np.ndarray:
     return np.einsum("ti,tj->tij", difference, difference).reshape(len(rows), n * n)
 
 
+def quadratic_rows(vectors: np.ndarray, hermitian: bool) -> np.ndarray:
+    """Return Re v X v^H as rows: on X, or on its real and imaginary parts."""
+    outer = np.einsum("ti,tj->tij", vectors, vectors.conj()).reshape(len(vectors), -1)
+    return np.hstack([outer.real, -outer.imag]) if hermitian else outer.real
+
+
+def convolution_rows(operator: Any) -> np.ndarray:
+    """Return the weighted real and imaginary parts of F(b_i * c_j) for all pairs of basis columns.
+
+    Circular convolutions in the signal domain, a full transform, and weights by counting how often
+    a coefficient or its conjugate occurs among the kept and the dropped ones.
+    """
+    grid, (n1, n2) = operator.grid, operator.shape
+    points = [np.array(p) for p in np.ndindex(*grid)]
+    half = (*grid[:-1], grid[-1] // 2 + 1)
+    kept = [np.array(np.unravel_index(f, half)) for f in operator.frequencies]
+    real, imaginary = [], []
+    for frequency in kept:
+        phases = [2j * np.pi * np.sum(frequency * p / np.array(grid)) for p in points]
+        wave = np.exp(-np.array(phases))
+        spectra = [wave @ np.asarray(b) for b in (operator.filter_basis, operator.signal_basis)]
+        row = np.outer(*spectra).ravel() / np.sqrt(len(points))
+        alone = frequency[-1] == 0 or 2 * frequency[-1] == grid[-1]
+        weight = 1.0 if alone else np.sqrt(2.0)
+        real.append(weight * row.real)
+        if np.any((2 * frequency) % np.array(grid) != 0):
+            imaginary.append(weight * row.imag)
+    return np.array(real + imaginary)
+
+
 def strict(x: np.ndarray) -> Any:
     """Return an array that allows nothing outside of the array API standard."""
     return array_api_strict.asarray(np.ascontiguousarray(x))
@@ -163,6 +206,10 @@ def strict_operator(operator: Any) -> MeasurementOperator:
     if name == "Scaled":
         base = strict_operator(operator.base)
         return operators.Scaled(base, operator.row_scale, operator.column_scale)
+    if name == "RankOneSensing":
+        return operators.RankOneSensing(strict(operator.left), strict(operator.right))
+    if name == "QuadraticSensing":
+        return operators.QuadraticSensing(strict(operator.vectors), operator.field)
     if name == "Congruence":
         return operators.Congruence(strict_operator(operator.base), operator.basis)
     if name == "Subset":

@@ -9,19 +9,33 @@ from .hard_instances import (
     two_by_two_weighted,
 )
 from .perturbed_completion import perturbed_matrix_completion
+from .quantum_states import (
+    fidelity,
+    ghz_state,
+    random_pauli_strings,
+    random_state,
+    shot_noise,
+    w_state,
+)
 from .record import Instance
 
 __all__ = [
     "Instance",
     "deep_is_not_sparse",
     "entry_completion",
+    "fidelity",
     "flat_is_not_nuclear",
     "gaussian_sensing",
+    "ghz_state",
     "perturbed_matrix_completion",
     "random_low_rank",
+    "random_pauli_strings",
+    "random_state",
     "rank_one_truth",
     "rip_half",
+    "shot_noise",
     "sod_three_by_three",
     "two_by_two_weighted",
     "unbalanced_saddle",
+    "w_state",
 ]

@@ -2,6 +2,8 @@
 
 from .algebra import Combination, Scaled, Subset, Weighted
 from .base import OPERATORS, MeasurementOperator
+from .blind_deconvolution import BlindDeconvolution
+from .coded_diffraction import coded_diffraction, random_masks
 from .congruence import Congruence, centering_basis
 from .dense import DenseSensing
 from .distance import DistanceSensing
@@ -9,9 +11,12 @@ from .entries import EntrySampling
 from .identity import IdentitySensing
 from .linear_operator import FromLinearOperator
 from .pauli import PauliSensing
+from .quadratic import QuadraticSensing
+from .rank_one import RankOneSensing
 
 __all__ = [
     "OPERATORS",
+    "BlindDeconvolution",
     "Combination",
     "Congruence",
     "DenseSensing",
@@ -21,8 +26,12 @@ __all__ = [
     "IdentitySensing",
     "MeasurementOperator",
     "PauliSensing",
+    "QuadraticSensing",
+    "RankOneSensing",
     "Scaled",
     "Subset",
     "Weighted",
     "centering_basis",
+    "coded_diffraction",
+    "random_masks",
 ]
