@@ -170,7 +170,7 @@ def convolution_rows(operator: Any) -> np.ndarray:
     Circular convolutions in the signal domain, a full transform, and weights by counting how often
     a coefficient or its conjugate occurs among the kept and the dropped ones.
     """
-    grid, (n1, n2) = operator.grid, operator.shape
+    grid = operator.grid
     points = [np.array(p) for p in np.ndindex(*grid)]
     half = (*grid[:-1], grid[-1] // 2 + 1)
     kept = [np.array(np.unravel_index(f, half)) for f in operator.frequencies]

@@ -3,7 +3,7 @@
 from .algebra import Combination, Scaled, Subset, Weighted
 from .base import OPERATORS, MeasurementOperator
 from .blind_deconvolution import BlindDeconvolution
-from .coded_diffraction import coded_diffraction, random_masks
+from .coded_diffraction import CodedDiffraction, random_masks
 from .congruence import Congruence, centering_basis
 from .dense import DenseSensing
 from .distance import DistanceSensing
@@ -17,6 +17,7 @@ from .rank_one import RankOneSensing
 __all__ = [
     "OPERATORS",
     "BlindDeconvolution",
+    "CodedDiffraction",
     "Combination",
     "Congruence",
     "DenseSensing",
@@ -32,6 +33,5 @@ __all__ = [
     "Subset",
     "Weighted",
     "centering_basis",
-    "coded_diffraction",
     "random_masks",
 ]

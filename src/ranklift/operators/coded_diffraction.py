@@ -22,8 +22,8 @@ def random_masks(
 ) -> np.ndarray:
     """Draw masks for coded diffraction, shape (count, *shape).
 
-    "octanary": b1 b2 with b1 uniform in {1, -1, i, -i} and b2 = sqrt(1/2) with probability 4/5, else
-    sqrt(3) (Candes, Li, Soltanolkotabi, 2015), so that E |mask|^2 = 1; "signs": uniform +-1, real.
+    "octanary": b1 b2 with b1 uniform in {1, -1, i, -i} and b2 = sqrt(1/2) with probability 4/5,
+    else sqrt(3) (Candes, Li, Soltanolkotabi, 2015), so that E |mask|^2 = 1; "signs": uniform +-1.
 
     Raises
     ------
@@ -46,19 +46,16 @@ def random_masks(
     return phase * np.where(rng.random(size) < 0.8, np.sqrt(0.5), np.sqrt(3.0))
 
 
-def coded_diffraction(shape: tuple[int, ...], masks: Any) -> LinearOperator:
-    """Return u -> (F(mask_1 u), ..., F(mask_L u)), F the unitary n-d Fourier transform.
+class CodedDiffraction(LinearOperator):
+    """Map u to (F(mask_1 u), ..., F(mask_L u)), F the unitary n-d Fourier transform.
+
+    The intensities |.|^2 of its output, as ``QuadraticSensing(CodedDiffraction(masks))``, are what
+    a detector sees behind L masks; no vector of it is ever formed.
 
     Parameters
     ----------
-    shape : tuple of int
-        Grid of the image; u is its row-major vector of length N.
-    masks : array, shape (L, *shape)
-        Real or complex.
-
-    Returns
-    -------
-    LinearOperator, shape (L N, N), complex
+    masks : array, shape (L, *grid)
+        Real or complex; u is the row-major vector of an image on the grid, N points.
 
     Raises
     ------
@@ -66,47 +63,39 @@ def coded_diffraction(shape: tuple[int, ...], masks: Any) -> LinearOperator:
 
     Notes
     -----
-    One product: L transforms, N log N each; the adjoint the same. Source: Candes, Li,
-    Soltanolkotabi, phase retrieval from coded diffraction patterns (2015).
+    Shape (L N, N), complex. One product: L transforms, N log N each; the adjoint the same. Source:
+    Candes, Li, Soltanolkotabi, phase retrieval from coded diffraction patterns (2015).
 
     Examples
     --------
     >>> import numpy as np
-    >>> V = coded_diffraction((2,), np.ones((1, 2)))
+    >>> V = CodedDiffraction(np.ones((1, 2)))
     >>> np.abs(V @ np.array([1.0, 0.0])) ** 2
     array([0.5, 0.5])
     """
-    shape = tuple(int(size) for size in shape)
-    masks = np.asarray(masks)
-    if masks.ndim != len(shape) + 1 or masks.shape[1:] != shape:
-        raise ShapeError(
-            f"masks of shape {masks.shape} for images of shape {shape}", f"pass (L, *{shape})"
-        )
-    if masks.size == 0:
-        raise EmptyDataError("no mask", "pass at least one, of non-zero size")
-    if not np.isfinite(masks).all():
-        raise NonFiniteError("a mask holds NaN or inf", "replace it")
-    count, pixels = masks.shape[0], int(np.prod(shape))
-    axes = tuple(range(1, len(shape) + 1))
 
-    def forward(u: np.ndarray) -> np.ndarray:
-        columns = u.reshape(pixels, -1).T.reshape(-1, *shape)
-        out = [fft.fftn(masks * image, axes=axes, norm="ortho").reshape(-1) for image in columns]
-        return np.stack(out, axis=1).reshape(count * pixels, *u.shape[1:])
+    def __init__(self, masks: Any) -> None:
+        self.masks = np.asarray(masks)
+        if self.masks.ndim < 2:
+            raise ShapeError(f"masks of shape {self.masks.shape}", "stack them as (L, *grid)")
+        if self.masks.size == 0:
+            raise EmptyDataError("no mask", "pass at least one, of non-zero size")
+        if not np.isfinite(self.masks).all():
+            raise NonFiniteError("a mask holds NaN or inf", "replace it")
+        self.grid = self.masks.shape[1:]
+        self._axes = tuple(range(1, self.masks.ndim))
+        super().__init__(np.dtype(complex), (self.masks.size, int(np.prod(self.grid))))
 
-    def backward(y: np.ndarray) -> np.ndarray:
-        columns = y.reshape(count * pixels, -1).T.reshape(-1, count, *shape)
-        out = [
-            (masks.conj() * fft.ifftn(c, axes=axes, norm="ortho")).sum(axis=0).reshape(-1)
-            for c in columns
-        ]
-        return np.stack(out, axis=1).reshape(pixels, *y.shape[1:])
+    def _matvec(self, x: np.ndarray) -> np.ndarray:
+        image = np.reshape(x, self.grid)
+        return np.ravel(fft.fftn(self.masks * image, axes=self._axes, norm="ortho"))
 
-    return LinearOperator(
-        (count * pixels, pixels),
-        matvec=forward,
-        rmatvec=backward,
-        matmat=forward,
-        rmatmat=backward,
-        dtype=np.dtype(complex),
-    )  # type: ignore[call-arg]
+    def _rmatvec(self, x: np.ndarray) -> np.ndarray:
+        images = fft.ifftn(np.reshape(x, self.masks.shape), axes=self._axes, norm="ortho")
+        return np.ravel((self.masks.conj() * images).sum(axis=0))
+
+    def _matmat(self, X: np.ndarray) -> np.ndarray:
+        return np.stack([self._matvec(column) for column in X.T], axis=1)
+
+    def _rmatmat(self, X: np.ndarray) -> np.ndarray:
+        return np.stack([self._rmatvec(column) for column in X.T], axis=1)

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from ..arrays import Array, conj, is_complex, is_numpy_array, like, namespace, to_numpy
 from ..errors import DTypeError, EmptyDataError, InputError, NonFiniteError, ShapeError
 from .base import MeasurementOperator
+from .coded_diffraction import CodedDiffraction
 
 
 class QuadraticSensing(MeasurementOperator):
@@ -151,13 +152,17 @@ class QuadraticSensing(MeasurementOperator):
         return QuadraticSensing(kept, self.field)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return the vectors and the field."""
+        """Return the vectors (masks of coded diffraction) and the field."""
+        if isinstance(self.vectors, CodedDiffraction):
+            return {"masks": self.vectors.masks, "field": np.array(self.field)}
         return {"vectors": stored_vectors(self, self.vectors), "field": np.array(self.field)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> QuadraticSensing:
         """Rebuild the operator from ``to_arrays``."""
-        return cls(arrays["vectors"], str(arrays["field"]))
+        masks = arrays.get("masks")
+        vectors = arrays["vectors"] if masks is None else CodedDiffraction(masks)
+        return cls(vectors, str(arrays["field"]))
 
 
 class QuadraticAdjoint:
@@ -279,5 +284,5 @@ def stored_vectors(operator: MeasurementOperator, vectors: Any) -> np.ndarray:
         When a LinearOperator computes them.
     """
     if isinstance(vectors, LinearOperator):
-        MeasurementOperator.to_arrays(operator)
-    return vectors.toarray() if sparse.issparse(vectors) else to_numpy(vectors)
+        MeasurementOperator.to_arrays(operator)  # raises: it holds code
+    return np.asarray(vectors.toarray()) if sparse.issparse(vectors) else to_numpy(vectors)
