@@ -418,7 +418,7 @@ class _Search:
             )
             gap = reports["duality_gap"].measured
         return ConvexSolution(
-            left, right, run.regularization, run.gap.primal, gap, self.problem.loss, reports
+            left, right, run.regularization, run.gap.primal, gap, reports, self.problem.loss
         )
 
     def _completes_entries(self) -> bool:

@@ -16,6 +16,8 @@ STAGE_NAMES = {
     "refit": "refit without shrinkage",
     "rank_lift": "rank search by lifts",
     "rank_search": "rank search",
+    "huber": "robust fit",
+    "inliers": "fit without the outliers",
 }
 
 

@@ -34,8 +34,8 @@ from .problem import FactorizedProblem
 from .progress import progress_callback
 from .refit import refit, spectral_gap
 from .result import ConvexSolution, Recovery
-from .solvers import GaussNewton, Stopping, TrustRegion
-from .status import Status
+from .solvers import GaussNewton, SolverRun, Stopping, TrustRegion
+from .status import Status, Verdict
 from .trace import Callback, Trace
 from .validation import check_memory, check_observed, checked_measurements, checked_noise
 from .validation import checked_rank as _checked_rank
@@ -54,6 +54,10 @@ EXACT = 1e-10
 
 OUTLYING = 3.0
 """Residuals beyond this many standard deviations are reported as outliers."""
+
+OTHER_SPARSITIES = (1.25, 1.6, 0.8)
+"""Multiples of the default gamma that are tried where exact data are not certified with it: an
+answer that minimises ||X||_* + gamma ||Y - X||_1 for any gamma is proved optimal for that one."""
 
 LONGEST_PATH = 20
 """Steps of lambda: the last is 1e-8 of the first."""
@@ -96,7 +100,8 @@ def robust_pca(
     sparsity : float, optional
         gamma; default 1 / sqrt(m / min(n1, n2)), which is 1 / sqrt(max(n1, n2)) for a full matrix
         (Candes, Li, Ma, Wright 2011). Columns: 3 / (7 sqrt(0.1 n2)), for up to a tenth of outliers
-        (Xu, Caramanis, Sanghavi 2012).
+        (Xu, Caramanis, Sanghavi 2012). Where an exact answer is not certified with the default,
+        1.25, 1.6 and 0.8 times it are tried as well; ``convex.loss`` tells which one holds.
     outlier_norm : float, optional
         ||S||_1, if known: the answer then fits Y up to gross errors of that total size (the flat
         form of Ding, Drusvyatskiy, Fazel, Harchaoui, arXiv 2203.03756).
@@ -147,6 +152,7 @@ def robust_pca(
     trace = Trace(max_time_s=float("inf") if max_time is None else float(max_time))
     generator = make_generator(rng)
     search = _Search(problem, generator, trace, rank, sigma, gamma, groups, outlier_norm, lines)
+    search.given_gamma = sparsity is not None
     with threads.single_threaded_blas(), progress_callback(progress, callback) as observer:
         trace.callback = observer
         try:
@@ -180,6 +186,7 @@ class _Search:
     status: Status = Status.MAX_ITERATIONS
     w: Any = None
     convex: ConvexSolution | None = None
+    given_gamma: bool = False
     sigma: float = 0.0
     exact: bool = False
     loss: Loss | None = None
@@ -273,8 +280,7 @@ class _Search:
         if self.lines is None:
             return 0.0
         factor = 6 * EFFICIENT * GAUSSIAN_MEDIAN
-        size = np.abs(residual)
-        rows, columns = (grouped_medians(size, line) for line in self.lines)
+        rows, columns = line_medians(np.abs(residual), *self.lines, self.problem.shape)
         return factor * np.maximum(rows[self.lines[0]], columns[self.lines[1]])
 
     # -- fits at one rank --------------------------------------------------------------------
@@ -317,7 +323,6 @@ class _Search:
     def _fit_exactly(self, w: Array, residual: np.ndarray, threshold: float, unit: float) -> bool:
         """Fit the inliers by least squares, with ever fewer of them, while the spread collapses."""
         sigma = self._spread(residual)
-        run = None
         for _ in range(12):
             keep = self._lengths(residual) <= np.maximum(threshold, self._line_thresholds(residual))
             mask = (keep if self.groups is None else keep[self.groups]).astype(residual.dtype)
@@ -325,19 +330,17 @@ class _Search:
                 self.problem, operator=self.problem.operator.weighted(mask),
                 b=self.problem.b * mask, loss=Squared(),
             )  # fmt: skip
-            run = GaussNewton(damping=1e-6).run(
-                trimmed, w, trace=self.trace, stage="inliers",
-                stopping=Stopping(gradient_tol=1e-15, max_iterations=6),
-            )  # fmt: skip
-            w = run.point.w
+            # Two steps show which entries are wrong; only the last set is worth more.
+            w = self._least_squares(trimmed, w, 2).point.w
             residual = to_numpy(self.problem.predict(w) - self.problem.b)
             before, sigma = sigma, self._spread(residual)
             if sigma <= EXACT * unit:
-                self.w, self.status, self.exact, self.sigma = w, run.status, True, 0.0
-                self.loss = Absolute(self.gamma)
-                if self.status is Status.STALLED:  # at rounding: nothing is left to gain
-                    self.status = Status.CONVERGED
+                run = self._least_squares(trimmed, w, 6)
+                self.w, self.status, self.exact, self.sigma = run.point.w, run.status, True, 0.0
+                if self.status in (Status.STALLED, Status.MAX_ITERATIONS):
+                    self.status = Status.CONVERGED  # at rounding: nothing is left to gain
                 self.inliers = trimmed
+                self.loss = Absolute(self.gamma)
                 if self.outlier_norm is not None:
                     self.loss = L1BallDistance(self.outlier_norm)
                 return True
@@ -345,6 +348,12 @@ class _Search:
                 return False
             threshold = min(threshold, 6 * self._threshold(sigma))
         return False
+
+    def _least_squares(self, trimmed: FactorizedProblem, w: Array, steps: int) -> SolverRun:
+        return GaussNewton(damping=1e-6).run(
+            trimmed, w, trace=self.trace, stage="inliers",
+            stopping=Stopping(gradient_tol=1e-15, max_iterations=steps),
+        )  # fmt: skip
 
     # -- the answer --------------------------------------------------------------------------
 
@@ -392,23 +401,32 @@ class _Search:
         """Return the convex problem with its certificate: at the answer, or at the noise level."""
         problem = self.problem
         if self.exact and self.groups is None and self.outlier_norm is None:
-            posed, lam, at = problem.with_loss(Absolute(self.gamma)), 1.0, w
-        else:
-            lam = self._noise_level() if self.sigma else 1e-3 * problem.scale
-            loss = self._huber(self.gamma * lam)
-            if self.outlier_norm is not None:
-                loss = L1BallDistance(self.outlier_norm)
-            posed = problem.with_loss(loss)
-            run = solve_nuclear_norm(
-                posed, lam, w, self.rng, tolerance=GAP_TOLERANCE, trace=self.trace
-            )
-            at = run.w
+            first = self._reported(problem.with_loss(Absolute(self.gamma)), 1.0, w)
+            found = first
+            for factor in () if self.given_gamma else OTHER_SPARSITIES:
+                if _holds(found) or self.trace.stop_requested or self.trace.out_of_time:
+                    break
+                found = self._reported(problem.with_loss(Absolute(factor * self.gamma)), 1.0, w)
+            return found if _holds(found) else first
+        lam = self._noise_level() if self.sigma else 1e-3 * problem.scale
+        loss = self._huber(self.gamma * lam)
+        if self.outlier_norm is not None:
+            loss = L1BallDistance(self.outlier_norm)
+        posed = problem.with_loss(loss)
+        run = solve_nuclear_norm(posed, lam, w, self.rng, tolerance=GAP_TOLERANCE, trace=self.trace)
+        return self._reported(posed, lam, run.w)
+
+    def _reported(self, posed: FactorizedProblem, lam: float, at: Array) -> ConvexSolution:
         reports = convex_reports(posed, at, lam, self.rng, GAP_TOLERANCE)
         gap = reports["duality_gap"]
         left, right = posed.factorization.factors(at, posed.shape)
         return ConvexSolution(
-            left, right, lam, gap.details["primal"], gap.measured, posed.loss, reports
+            left, right, lam, gap.details["primal"], gap.measured, reports, posed.loss
         )
+
+
+def _holds(solution: ConvexSolution) -> bool:
+    return solution.certificates["duality_gap"].verdict is Verdict.HOLDS
 
 
 def _lines(operator: MeasurementOperator) -> tuple[np.ndarray, np.ndarray] | None:
@@ -445,6 +463,32 @@ def grouped_medians(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     filled = counts > 0
     out[filled] = values[order][middle[filled]]
     return out
+
+
+def line_medians(
+    values: np.ndarray, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower medians of every row and of every column.
+
+    A table with blanks at infinity sorts ten times faster than a list by groups: it is formed
+    unless it were four times as large.
+
+    Examples
+    --------
+    >>> medians = line_medians(np.array([3.0, 1.0, 2.0]), np.array([0, 0, 1]), np.array([0, 1, 0]),
+    ...                        (2, 2))
+    >>> [m.tolist() for m in medians]
+    [[1.0, 2.0], [2.0, 1.0]]
+    """
+    if shape[0] * shape[1] > 4 * values.size:
+        return grouped_medians(values, rows), grouped_medians(values, cols)
+    table = np.full(shape, np.inf)
+    table[rows, cols] = values
+    medians = []
+    for part, index in ((table, rows), (np.ascontiguousarray(table.T), cols)):
+        middle = (np.maximum(np.bincount(index, minlength=part.shape[0]), 1) - 1) // 2
+        medians.append(np.sort(part, axis=1)[np.arange(part.shape[0]), middle])
+    return medians[0], medians[1]
 
 
 def _sparsity(operator: MeasurementOperator, sparsity: float | None, columns: bool) -> float:

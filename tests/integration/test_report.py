@@ -47,6 +47,7 @@ def recovery() -> Recovery:
         Status.SECOND_ORDER,
         relative_residual=0.05,
         residual_norm=1.0,
+        noise=0.1,
         certificates={
             "stationarity": certificate("stationarity", Verdict.HOLDS),
             "curvature": certificate("curvature", Verdict.HOLDS),

@@ -20,15 +20,12 @@ def verify_result(path: Path) -> tuple[dict[str, Any], str, bool]:
         When the file is missing, broken, or holds no data to verify against.
     """
     from ..certificates.verify import verify
-    from ..result import GLOBAL_CERTIFICATES
-    from ..status import Verdict
+    from ..result import load
 
     verification = verify(path)
     # from the recomputed verdicts: a file cannot vouch for itself
-    certified = verification.agrees and any(
-        report.verdict is Verdict.HOLDS and report.name.split(".")[-1] in GLOBAL_CERTIFICATES
-        for report in verification.reports
-    )
+    recomputed = {report.name: report for report in verification.reports}
+    certified = verification.agrees and load(path).vouched_for(recomputed)
     values = {
         "result": str(path),
         "agrees": bool(verification.agrees),

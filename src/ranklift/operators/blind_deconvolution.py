@@ -124,7 +124,7 @@ class BlindDeconvolution(MeasurementOperator):
         return np.asarray(fft.rfftn(signals, axes=axes, norm="ortho"))
 
     def _pack(self, spectrum: np.ndarray) -> np.ndarray:
-        kept = spectrum.reshape(-1)[self.frequencies]
+        kept: Any = spectrum.reshape(-1)[self.frequencies]
         own = self._imaginary > 0
         return np.concatenate([self._real * kept.real, (self._imaginary * kept.imag)[own]])
 

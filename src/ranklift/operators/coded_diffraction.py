@@ -88,7 +88,7 @@ class CodedDiffraction(LinearOperator):
 
     def _matvec(self, x: np.ndarray) -> np.ndarray:
         image = np.reshape(x, self.grid)
-        return np.ravel(fft.fftn(self.masks * image, axes=self._axes, norm="ortho"))
+        return np.asarray(fft.fftn(self.masks * image, axes=self._axes, norm="ortho")).ravel()
 
     def _rmatvec(self, x: np.ndarray) -> np.ndarray:
         images = fft.ifftn(np.reshape(x, self.masks.shape), axes=self._axes, norm="ortho")

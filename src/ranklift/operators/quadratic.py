@@ -284,5 +284,5 @@ def stored_vectors(operator: MeasurementOperator, vectors: Any) -> np.ndarray:
         When a LinearOperator computes them.
     """
     if isinstance(vectors, LinearOperator):
-        MeasurementOperator.to_arrays(operator)  # raises: it holds code
-    return np.asarray(vectors.toarray()) if sparse.issparse(vectors) else to_numpy(vectors)
+        return MeasurementOperator.to_arrays(operator)["code"]  # raises: there are no arrays
+    return np.asarray(vectors.todense()) if sparse.issparse(vectors) else to_numpy(vectors)

@@ -113,7 +113,7 @@ def headline(recovery: Any) -> Headline:
         parts.append("all observed values are reproduced, so no matrix fits better")
         if _holds(answer, "identifiability"):
             parts.append("and no nearby matrix of this rank fits equally well")
-    elif convex is not None and _holds(convex.certificates, "duality_gap"):
+    elif certified and convex is not None and _holds(convex.certificates, "duality_gap"):
         parts.append(
             "the regularised fit is globally optimal (no matrix of any rank does better by more "
             f"than a relative {_gap(convex):.1g})"
