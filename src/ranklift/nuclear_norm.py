@@ -66,6 +66,7 @@ def solve_nuclear_norm(
     certified: bool = True,
     stop_at_rank: int | None = None,
     max_rounds: int = 60,
+    max_lanczos: int = 1500,
 ) -> NuclearNormRun:
     """Minimise 1/2 ||A(X) - b||^2 + lambda ||X||_* from W to a relative duality gap.
 
@@ -86,6 +87,8 @@ def solve_nuclear_norm(
         Leave as soon as the search rank reaches it, with Status.MAX_ITERATIONS.
     max_rounds : int
         Rounds of search, certificate and lift.
+    max_lanczos : int
+        Most Lanczos steps of one certificate; where the bound needs more, the gap stays open.
 
     Notes
     -----
@@ -143,8 +146,10 @@ def solve_nuclear_norm(
         if gap.optimistic <= tolerance:
             # The point may be good enough and only the bound has to improve: by more Lanczos
             # steps, or, where these ended at their target, by smaller off-diagonal blocks.
+            if gap.steps >= max_lanczos:
+                return replace(best, status=Status.STALLED)
             if gap.steps >= lanczos_steps:
-                lanczos_steps = min(2 * lanczos_steps, 1500)
+                lanczos_steps = min(2 * lanczos_steps, max_lanczos)
             else:
                 accuracy = max(0.1 * accuracy, 1e-12)
             continue

@@ -114,7 +114,7 @@ def mean_columns(problem: FactorizedProblem, w: Array, shift: float, gain: float
         return None
     xp = namespace(w)
     sigma = 0.5 * problem.factorization.ridge_weight * xp.sum(w * w, axis=0)[None, :]
-    inverse = 1.0 / (problem.factorization.ridge_weight * gain * sigma + shift)
+    inverse = 1.0 / (sigma * float(problem.factorization.ridge_weight * gain) + float(shift))
     return lambda x: inverse * x
 
 

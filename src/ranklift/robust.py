@@ -32,7 +32,7 @@ from .operators import IdentitySensing, MeasurementOperator
 from .pipeline import GAP_TOLERANCE, make_generator, pose, provenance, warn_unless_stationary
 from .problem import FactorizedProblem
 from .progress import progress_callback
-from .refit import refit, spectral_gap
+from .refit import _with_columns, refit, spectral_gap
 from .result import ConvexSolution, Recovery
 from .solvers import GaussNewton, SolverRun, Stopping, TrustRegion
 from .status import Status, Verdict
@@ -58,6 +58,12 @@ OUTLYING = 3.0
 OTHER_SPARSITIES = (1.25, 1.6, 0.8)
 """Multiples of the default gamma that are tried where exact data are not certified with it: an
 answer that minimises ||X||_* + gamma ||Y - X||_1 for any gamma is proved optimal for that one."""
+
+DROWNED = 0.25
+"""Share of the largest singular value of pure noise below which a lambda shows nothing but it."""
+
+LEAST_SIDE = 10
+"""Rows and columns from which on singular values of noise are near their limit."""
 
 LONGEST_PATH = 20
 """Steps of lambda: the last is 1e-8 of the first."""
@@ -99,8 +105,8 @@ def robust_pca(
         Whether single entries or whole columns are wrong.
     sparsity : float, optional
         gamma; default 1 / sqrt(m / min(n1, n2)), which is 1 / sqrt(max(n1, n2)) for a full matrix
-        (Candes, Li, Ma, Wright 2011). Columns: 3 / (7 sqrt(0.1 n2)), for up to a tenth of outliers
-        (Xu, Caramanis, Sanghavi 2012). Where an exact answer is not certified with the default,
+        (Candes, Li, Ma, Wright 2011). Columns: 3 / (7 sqrt(0.02 n2)), for up to a fiftieth of
+        outliers (Xu, Caramanis, Sanghavi 2012), and doubled while all columns pass for outliers. Where an exact answer is not certified with the default,
         1.25, 1.6 and 0.8 times it are tried as well; ``convex.loss`` tells which one holds.
     outlier_norm : float, optional
         ||S||_1, if known: the answer then fits Y up to gross errors of that total size (the flat
@@ -142,6 +148,14 @@ def robust_pca(
     if not is_numpy_array(b):
         raise DTypeError("robust_pca on arrays that are not NumPy's", "pass NumPy arrays")
     rank = _checked_rank(rank, operator.shape, operator.num_measurements)
+    if outlier_norm is not None:
+        _positive(outlier_norm, "outlier_norm", "pass ||S||_1 > 0, or None when it is not known")
+        if outliers == "columns":
+            raise InputError(
+                "outlier_norm with column outliers", "leave one out: it is the sum over entries"
+            )
+    if max_time is not None:
+        _positive(max_time, "max_time", "pass a positive number of seconds, or None")
     check_observed(operator)
     check_memory(operator, rank or 10)
     groups = _columns(operator) if outliers == "columns" else None
@@ -187,6 +201,7 @@ class _Search:
     w: Any = None
     convex: ConvexSolution | None = None
     given_gamma: bool = False
+    _only_noise: bool = False
     sigma: float = 0.0
     exact: bool = False
     loss: Loss | None = None
@@ -197,9 +212,60 @@ class _Search:
         """Follow lambda down and fit at every rank that shows, until a fit explains the data."""
         n1, n2 = self.problem.shape
         self.w = np.zeros((n1 + n2, 0))
-        start = self.problem.with_loss(Huber(1e300)).scale
-        lam, shown, tried = start, 0, 0
-        path = self.w
+        path = self._follow()
+        # A weight too small for the data calls everything an outlier; groups are coarse enough
+        # for the default to do so.
+        while path is not None and not path.shape[1] and self._may_double():
+            self.gamma *= 2
+            path = self._follow()
+        if path is None or self.w.shape[1]:
+            return
+        shown, threshold = int(path.shape[1]), self.gamma * self.problem.scale
+        if shown and not self._only_noise:
+            self._fit(path, min(self.rank or shown, shown), threshold)
+        if self.rank is not None and self.rank > shown and not self.exact:
+            if not self._interrupted(self.w):
+                start = _with_columns(self.problem, path, self.rank, self.rng)
+                self._fit(start, self.rank, threshold)
+        elif not self.w.shape[1]:
+            self._answer_zero()
+
+    def _answer_zero(self) -> None:
+        """Take X = 0: all is noise where a level is known or showed, else all is outliers."""
+        self.status = Status.CONVERGED
+        if isinstance(self.noise, float):
+            self.sigma = self.noise
+        elif self._only_noise:
+            self.sigma = self._spread(to_numpy(self.problem.b))
+        self.exact = self.sigma == 0.0
+        if not self.exact:
+            self.loss = self._huber(self._threshold(self.sigma))
+        elif self.groups is None:
+            self.loss = Absolute(self.gamma)
+
+    def _drowned(self, lam: float, path: Array) -> bool:
+        """Whether lambda is far below what the residuals, as noise, would give by themselves.
+
+        The level is the largest singular value of a Gaussian matrix; below a quarter of it the
+        convex solution is made of noise.
+        """
+        (n1, n2), m = self.problem.shape, self.problem.operator.num_measurements
+        asked = self.rank is not None or self.noise == 0.0
+        if asked or self.lines is None or min(n1, n2) < LEAST_SIDE:
+            return False
+        sigma = self.noise
+        if not isinstance(sigma, float):
+            sigma = self._spread(to_numpy(self.problem.predict(path) - self.problem.b))
+        level = sigma * (np.sqrt(n1) + np.sqrt(n2)) * np.sqrt(m / (n1 * n2))
+        return bool(lam < DROWNED * level)
+
+    def _may_double(self) -> bool:
+        return self.groups is not None and not self.given_gamma and self.gamma < 0.5
+
+    def _follow(self) -> Array | None:
+        """Fit along falling lambda; return the last convex solution, or None when stopped."""
+        lam, shown, tried = self.problem.with_loss(Huber(1e300)).scale, 0, 0
+        path = np.zeros((sum(self.problem.shape), 0))
         for _ in range(LONGEST_PATH):
             lam *= FALL
             run = solve_nuclear_norm(
@@ -208,7 +274,10 @@ class _Search:
             )  # fmt: skip
             path = run.w
             if self._interrupted(path):
-                return
+                return None
+            if not tried and self._drowned(lam, path):
+                self._only_noise = True
+                return path
             values = self.problem.singular_values(path)
             before, shown = shown, spectral_gap(values, 2.0) or int(values.size)
             candidate = self.rank or (shown if shown == before else 0)
@@ -217,14 +286,13 @@ class _Search:
             if candidate != tried:
                 tried = candidate
                 self._fit(path, candidate, self.gamma * lam)
+            if self._interrupted(self.w):
+                return None
             # A rank that explains the data exactly is final. With noise, more rank may show until
             # lambda meets what the noise alone would give.
-            if self.exact or self.rank or self._interrupted(self.w):
+            if self.exact or self.rank or (self.sigma and lam <= 2 * self._noise_level()):
                 break
-            if self.sigma and lam <= 2 * self._noise_level():
-                break
-        if not tried and path.shape[1]:
-            self._fit(path, self.rank or shown or 1, self.gamma * lam)
+        return path
 
     def _interrupted(self, w: Array) -> bool:
         if not (self.trace.stop_requested or self.trace.out_of_time):
@@ -371,12 +439,12 @@ class _Search:
         w = problem.gauge(self.w)
         residual = problem.predict(w) - problem.b
         certificates = {}
-        if certify and w.shape[1] and self.exact:
+        if certify and w.shape[1] and self.inliers is not None:
             report = Identifiability().check(self.inliers, w, self.rng)
             certificates[report.name] = report
         elif certify and w.shape[1]:
             certificates = answer_reports(problem, w, self.rng)
-        if certify and w.shape[1]:
+        if certify and not self.trace.out_of_time:
             self.convex = self._certified(w)
         left, right = problem.factorization.factors(w, problem.shape)
         b_norm = norm(problem.b)
@@ -493,9 +561,13 @@ def line_medians(
 
 def _sparsity(operator: MeasurementOperator, sparsity: float | None, columns: bool) -> float:
     if sparsity is not None:
-        if not np.isfinite(sparsity) or sparsity <= 0:
-            raise InputError(f"sparsity {sparsity!r}", "pass gamma > 0, or None for the default")
-        return float(sparsity)
+        return _positive(sparsity, "sparsity", "pass gamma > 0, or None for the default")
     if columns:
-        return 3.0 / (7.0 * np.sqrt(0.1 * operator.shape[1]))
+        return 3.0 / (7.0 * np.sqrt(0.02 * operator.shape[1]))
     return 1.0 / np.sqrt(operator.num_measurements / min(operator.shape))
+
+
+def _positive(value: Any, name: str, remedy: str) -> float:
+    if isinstance(value, (str, bool)) or not np.isreal(value) or not 0 < value < np.inf:
+        raise InputError(f"{name} {value!r}", remedy)
+    return float(value)

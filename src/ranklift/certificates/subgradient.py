@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arrays import Array, inner, like, namespace, norm
+from ..arrays import Array, inner, is_numpy_array, like, namespace, norm
 from ..factorizations import Asymmetric, Signed
 from ..linalg import conjugate_gradients
 from ..losses import Absolute
@@ -23,6 +23,15 @@ FITTED = 1e-9
 
 ROUNDS = 30
 """Most Newton steps."""
+
+CORRECTIONS = 30
+"""Most corrections of slopes whose A*(s) is too long off the tangent space."""
+
+INTERIOR = 0.97
+"""Share of lambda that they aim at: inside the set a point is reached, on its border not."""
+
+DENSE_SIDE, DENSE_ENTRIES = 400, 5_000_000
+"""Sizes up to which A*(s) is decomposed: a correction then costs less than Newton's method."""
 
 ACCURACY = 1e-11
 """Relative error of the tangent equations at which Newton's method ends: it bounds the gap."""
@@ -49,12 +58,13 @@ def least_squares_subgradient(
 
     Notes
     -----
-    With J = A on the tangent space and s = clip(J D) on the fitted measurements, D is the
-    minimum of sum Huber_gamma(J D) - <wanted, D>, wanted = lambda (U, V) - J^T(known): semismooth
-    Newton with conjugate gradients ends after a few steps, each of 10 to 30 products. Without
-    slopes within the bounds D is unbounded, and the nearest ones met are returned. Source: the least-squares
-    dual certificate of principal component pursuit (Candes, Li, Ma, Wright, 2011); factored form
-    and bounds own derivation.
+    With J = A on the tangent space and s = clip(J D) on the fitted measurements, D is the minimum
+    of sum Huber_gamma(J D) - <wanted, D>, wanted = lambda (U, V) - J^T(known): semismooth Newton
+    with conjugate gradients ends after a few steps, each of 10 to 30 products. Without slopes
+    within the bounds D is unbounded, and the nearest ones met are returned. Where A*(s) is longer
+    than lambda off the tangent space, projections onto the two sets alternate. Source: the
+    least-squares dual certificate of principal component pursuit (Candes, Li, Ma, Wright, 2011);
+    factored form, bounds and corrections own derivation.
     """
     assert isinstance(problem.loss, Absolute)
     xp, b = namespace(problem.b), problem.b
@@ -84,25 +94,83 @@ def least_squares_subgradient(
     bound = problem.loss.weight
     wanted = target - pull(known)
     size = norm(target)
-    moved = xp.zeros_like(known)
-    slopes, error = moved, norm(wanted)
-    best, least = slopes, error
-    for _ in range(ROUNDS):
-        if error <= ACCURACY * size or float(xp.max(xp.abs(moved))) > STEEP * bound:
-            break
-        inside = fitted * xp.astype(xp.abs(moved) <= bound, b.dtype)
-        found = conjugate_gradients(
-            lambda d, inside=inside: pull(inside * problem.pushforward(unit, d)),
-            pull(slopes) - wanted, rtol=min(0.1, max(1e-4, error / size)), max_iterations=100,
-        )  # fmt: skip
-        speed = fitted * problem.pushforward(unit, found.step)
-        t = _minimum(moved, speed, float(inner(wanted, found.step)), bound)
-        moved = moved + t * speed
-        slopes = xp.clip(moved, -bound, bound)
+
+    def nearest(center: Array, drift: Array) -> tuple[Array, Array, float]:
+        """Return (slopes, J D, error) of the feasible slopes nearest to a center."""
+        moved, slopes = center + drift, xp.clip(center + drift, -bound, bound)
         error = norm(pull(slopes) - wanted)
-        if error < least:
-            best, least = slopes, error
+        best, least = slopes, error
+        for _ in range(ROUNDS):
+            if error <= ACCURACY * size or float(xp.max(xp.abs(moved))) > STEEP * bound:
+                break
+            inside = fitted * xp.astype(xp.abs(moved) <= bound, b.dtype)
+            found = conjugate_gradients(
+                lambda d, inside=inside: pull(inside * problem.pushforward(unit, d)),
+                pull(slopes) - wanted, rtol=min(0.1, max(1e-4, error / size)), max_iterations=100,
+            )  # fmt: skip
+            speed = fitted * problem.pushforward(unit, found.step)
+            t = _minimum(moved, speed, float(inner(wanted, found.step)), bound)
+            moved = moved + t * speed
+            slopes = xp.clip(moved, -bound, bound)
+            error = norm(pull(slopes) - wanted)
+            if error < least:
+                best, least = slopes, error
+        return best, moved - center, least
+
+    zero = xp.zeros_like(known)
+    slopes, drift, error = nearest(zero, zero)
+    excess = _Excess.of(problem, unit, regularization)
+    if excess is None:
+        return -(known + slopes)
+    best, least = slopes, excess.measure(known + slopes)
+    over = [least]
+    while least > regularization and error <= 1e3 * ACCURACY * size and len(over) <= CORRECTIONS:
+        if len(over) > 5 and over[-1] - regularization > 0.7 * (over[-6] - regularization):
+            break
+        center = slopes - fitted * excess.measured(known + slopes)
+        slopes, drift, error = nearest(center, drift)
+        over.append(excess.measure(known + slopes))
+        if over[-1] < least:
+            best, least = slopes, over[-1]
     return -(known + best)
+
+
+class _Excess:
+    """What of A*(s), off the tangent space, is longer than lambda: for small sides only."""
+
+    def __init__(
+        self, problem: FactorizedProblem, left: np.ndarray, right: np.ndarray, limit: float
+    ) -> None:
+        self.problem, self.left, self.right, self.limit = problem, left, right, limit
+
+    @classmethod
+    def of(cls, problem: FactorizedProblem, unit: Array, limit: float) -> _Excess | None:
+        """Return None where singular values of a dense matrix would cost too much."""
+        n1, n2 = problem.shape
+        if not isinstance(problem.factorization, Asymmetric) or not is_numpy_array(problem.b):
+            return None
+        if min(n1, n2) > DENSE_SIDE or n1 * n2 > DENSE_ENTRIES:
+            return None
+        return cls(problem, *problem.parts(unit), limit)
+
+    def _rest(self, s: np.ndarray) -> np.ndarray:
+        transported = self.problem.operator.adjoint(s)
+        dense = np.asarray(transported @ np.eye(self.problem.shape[1]))
+        dense = dense - self.left @ (self.left.T @ dense)
+        return dense - (dense @ self.right) @ self.right.T
+
+    def measure(self, s: np.ndarray) -> float:
+        """Return the norm of A*(s) off the tangent space."""
+        rest = self._rest(s)
+        gram = rest.T @ rest if rest.shape[0] >= rest.shape[1] else rest @ rest.T
+        return float(np.sqrt(max(np.linalg.eigvalsh(gram)[-1], 0.0)))
+
+    def measured(self, s: np.ndarray) -> np.ndarray:
+        """Return A of what is longer than a little less than lambda."""
+        u, values, vt = np.linalg.svd(self._rest(s), full_matrices=False)
+        over = np.maximum(values - INTERIOR * self.limit, 0.0)
+        keep = over > 0
+        return self.problem.operator.apply_product(u[:, keep] * over[keep], vt[keep].T)
 
 
 def _minimum(moved: Array, speed: Array, gain: float, bound: float) -> float:

@@ -56,11 +56,13 @@ def convex_reports(
     regularization: float,
     rng: np.random.Generator,
     tolerance: float,
+    *,
+    max_steps: int = 1000,
 ) -> dict[str, CertificateReport]:
     """Check a solution of the nuclear-norm problem: its gap and its stationarity."""
     ridge = SquaredNorm(problem.factorization.ridge_weight * regularization)
     checks = [
-        NuclearNormOptimality(regularization, tolerance=tolerance).check(problem, w, rng),
+        NuclearNormOptimality(regularization, tolerance, max_steps).check(problem, w, rng),
         Stationarity(tolerance=1e-4).check(problem.with_regularizers(ridge), w, rng),
     ]
     return {report.name: report for report in checks}

@@ -1,5 +1,19 @@
 """scikit-learn estimators."""
 
+from .bilinear_regression import BilinearRegression
+from .covariance_sketch import CovarianceSketch
 from .matrix_completion import MatrixCompletion
+from .matrix_sensing import MatrixSensing
+from .phase_retrieval import PhaseRetrieval
+from .quadratic_network import QuadraticNetwork
+from .robust_pca import RobustPCA
 
-__all__ = ["MatrixCompletion"]
+__all__ = [
+    "BilinearRegression",
+    "CovarianceSketch",
+    "MatrixCompletion",
+    "MatrixSensing",
+    "PhaseRetrieval",
+    "QuadraticNetwork",
+    "RobustPCA",
+]

@@ -8,6 +8,7 @@ from .hard_instances import (
     sod_three_by_three,
     two_by_two_weighted,
 )
+from .measurement_models import bilinear_sensing, covariance_sketch, phase_retrieval
 from .perturbed_completion import perturbed_matrix_completion
 from .quantum_states import (
     fidelity,
@@ -21,6 +22,8 @@ from .record import Instance
 
 __all__ = [
     "Instance",
+    "bilinear_sensing",
+    "covariance_sketch",
     "deep_is_not_sparse",
     "entry_completion",
     "fidelity",
@@ -28,6 +31,7 @@ __all__ = [
     "gaussian_sensing",
     "ghz_state",
     "perturbed_matrix_completion",
+    "phase_retrieval",
     "random_low_rank",
     "random_pauli_strings",
     "random_state",

@@ -8,27 +8,27 @@ import numpy as np
 from scipy import fft
 from scipy.sparse.linalg import LinearOperator
 
-from ..errors import EmptyDataError, InputError, NonFiniteError, ShapeError
+from ..errors import DTypeError, EmptyDataError, InputError, NonFiniteError, ShapeError
 
 KINDS = ("octanary", "signs")
 
 
 def random_masks(
     count: int,
-    shape: tuple[int, ...],
+    shape: int | tuple[int, ...],
     rng: np.random.Generator | int | None = None,
     *,
     kind: str = "octanary",
 ) -> np.ndarray:
-    """Draw masks for coded diffraction, shape (count, *shape).
+    """Draw masks for coded diffraction, shape (count, *shape), on a grid of one or more axes.
 
     "octanary": b1 b2 with b1 uniform in {1, -1, i, -i} and b2 = sqrt(1/2) with probability 4/5,
     else sqrt(3) (Candes, Li, Soltanolkotabi, 2015), so that E |mask|^2 = 1; "signs": uniform +-1.
 
     Raises
     ------
-    InputError
-        For another kind.
+    InputError, EmptyDataError
+        For another kind, for no mask.
 
     Examples
     --------
@@ -38,8 +38,10 @@ def random_masks(
     """
     if kind not in KINDS:
         raise InputError(f"masks of kind {kind!r}", f"use one of {KINDS}")
+    if count < 1:
+        raise EmptyDataError(f"{count} masks", "ask for at least one")
     rng = np.random.default_rng(rng)
-    size = (count, *shape)
+    size = (count, *np.atleast_1d(shape))
     if kind == "signs":
         return rng.choice([-1.0, 1.0], size)
     phase = rng.choice([1.0, -1.0, 1.0j, -1.0j], size)
@@ -59,7 +61,7 @@ class CodedDiffraction(LinearOperator):
 
     Raises
     ------
-    ShapeError, EmptyDataError, NonFiniteError
+    ShapeError, EmptyDataError, DTypeError, NonFiniteError
 
     Notes
     -----
@@ -80,6 +82,8 @@ class CodedDiffraction(LinearOperator):
             raise ShapeError(f"masks of shape {self.masks.shape}", "stack them as (L, *grid)")
         if self.masks.size == 0:
             raise EmptyDataError("no mask", "pass at least one, of non-zero size")
+        if self.masks.dtype.kind not in "fciub":
+            raise DTypeError(f"masks of type {self.masks.dtype}", "pass real or complex numbers")
         if not np.isfinite(self.masks).all():
             raise NonFiniteError("a mask holds NaN or inf", "replace it")
         self.grid = self.masks.shape[1:]
@@ -95,7 +99,14 @@ class CodedDiffraction(LinearOperator):
         return np.ravel((self.masks.conj() * images).sum(axis=0))
 
     def _matmat(self, X: np.ndarray) -> np.ndarray:
-        return np.stack([self._matvec(column) for column in X.T], axis=1)
+        return _columnwise(self._matvec, X, self.shape[0])
 
     def _rmatmat(self, X: np.ndarray) -> np.ndarray:
-        return np.stack([self._rmatvec(column) for column in X.T], axis=1)
+        return _columnwise(self._rmatvec, X, self.shape[1])
+
+
+def _columnwise(product: Any, x: np.ndarray, rows: int) -> np.ndarray:
+    out = np.empty((rows, x.shape[1]), dtype=complex)
+    for column in range(x.shape[1]):
+        out[:, column] = product(x[:, column])
+    return out

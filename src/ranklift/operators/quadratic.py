@@ -68,7 +68,7 @@ class QuadraticSensing(MeasurementOperator):
 
     @property
     def size_in_bytes(self) -> int:
-        """Return the memory of the vectors, 0 for a LinearOperator."""
+        """Return the memory of the vectors or masks, 0 for another LinearOperator."""
         return vector_bytes(self.vectors)
 
     @property
@@ -228,6 +228,8 @@ def checked_vectors(vectors: Any, name: str) -> tuple[Any, bool]:
 
 def vector_bytes(vectors: Any) -> int:
     """Return the memory of the vectors; 0 where another object computes them."""
+    if isinstance(vectors, CodedDiffraction):
+        return int(vectors.masks.nbytes)
     if isinstance(vectors, LinearOperator):
         return 0
     if sparse.issparse(vectors):
@@ -245,8 +247,8 @@ def vector_product(vectors: Any, x: Array) -> Array:
         return np.asarray(vectors @ x)
     if _stored_elsewhere(vectors):
         if is_numpy_array(x):
-            return to_numpy(vectors @ _cast(like(x, vectors), vectors))
-        return vectors @ _cast(x, vectors)
+            return to_numpy(_product(vectors, like(x, vectors)))
+        return _product(vectors, x)
     return like(np.asarray(vectors @ to_numpy(x)), x)
 
 
@@ -266,13 +268,13 @@ def _stored_elsewhere(vectors: Any) -> bool:
     )
 
 
-def _cast(x: Array, vectors: Array) -> Array:
-    # Other namespaces do not mix real and complex in a product.
+def _product(vectors: Array, x: Array) -> Array:
+    # PyTorch does not mix real and complex in a product.
     if is_complex(vectors) and not is_complex(x):
-        return namespace(x).astype(x, vectors.dtype)
-    if is_complex(x) and not is_complex(vectors):
-        raise DTypeError("real vectors and complex factors of another array library", "use NumPy")
-    return x
+        x = namespace(x).astype(x, vectors.dtype)
+    elif is_complex(x) and not is_complex(vectors):
+        vectors = namespace(x).astype(vectors, x.dtype)
+    return vectors @ x
 
 
 def stored_vectors(operator: MeasurementOperator, vectors: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,27 @@ class RankOneSensing(MeasurementOperator):
             vector_adjoint(self.left, residual[:, None] * other),
             vector_adjoint(self.right, residual[:, None] * image),
         )
+
+    def normal_products(
+        self,
+        left: Array,
+        right: Array,
+        d_left: Array,
+        d_right: Array,
+        s: Array | None = None,
+        curvature: Callable[[Array], Array] | None = None,
+    ) -> tuple[Array, Array]:
+        """Return the Hessian product with every image under A and B computed once."""
+        image, d_image = vector_product(self.left, left), vector_product(self.left, d_left)
+        other, d_other = vector_product(self.right, right), vector_product(self.right, d_right)
+        y = namespace(image).sum(d_image * other + image * d_other, axis=1)
+        if curvature is not None:
+            y = curvature(y)
+        back_left, back_right = y[:, None] * other, y[:, None] * image
+        if s is not None:
+            back_left = back_left + s[:, None] * d_other
+            back_right = back_right + s[:, None] * d_image
+        return vector_adjoint(self.left, back_left), vector_adjoint(self.right, back_right)
 
     def subset(self, index: Array) -> MeasurementOperator:
         """Return the operator with the listed pairs, where they are stored."""
