@@ -245,8 +245,10 @@ class NuclearNormOptimality(Certificate):
         if verdict is Verdict.FAILS:
             column = gap.directions[:, :1]
             made = problem.factorization if problem.factorization.columnwise else Asymmetric()
-            left, right = made.parts(column, problem.shape)
-            witness = {"left": left[:, 0], "right": right[:, 0]}
+            left, right = made.factors(column, problem.shape)
+            if left.shape[1] == 1:  # a signed column may hold two rank-one terms
+                left, right = left[:, 0], right[:, 0]
+            witness = {"left": left, "right": right}
         return CertificateReport(
             name=self.name,
             verdict=verdict,

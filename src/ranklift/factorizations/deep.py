@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..arrays import Array, namespace
+import numpy as np
+
+from ..arrays import Array, namespace, to_numpy
 from ..errors import InputError
 from ..lowrank import LowRank
 from .base import Factorization, pad_columns
@@ -163,6 +165,14 @@ class Deep(Factorization):
     def degrees_of_freedom(self, shape: tuple[int, int], rank: int) -> int:
         """Return r (n1 + n2 - r)."""
         return rank * (shape[0] + shape[1] - rank)
+
+    def singular_values(self, w: Array) -> np.ndarray:
+        """Return the L-th powers of the layers' singular values, from a balanced W."""
+        k = int(w.shape[1])
+        if self.depth == 2:
+            return np.linalg.norm(to_numpy(w), axis=0) ** 2 / 2
+        # The last k rows are one inner layer, diag(sigma^(1/L)).
+        return np.abs(np.diagonal(to_numpy(w)[-k:])) ** self.depth
 
     def truncate(self, w: Array, rank: int) -> Array:
         """Return W itself: the width belongs to the array's shape."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, inner, like, to_numpy
+from ..errors import InputError
 from .base import Loss, Map, check_positive
 
 
@@ -38,6 +39,10 @@ class GroupHuber(Loss):
 
     def __init__(self, groups: Any, threshold: float) -> None:
         self.groups = np.asarray(groups, dtype=np.intp)
+        if self.groups.ndim != 1 or self.groups.min(initial=0) < 0:
+            raise InputError(
+                "groups that are no list of numbers from 0", "pass one group number a measurement"
+            )
         self.threshold = float(threshold)
         check_positive(self.threshold, "threshold")
         self._count = int(self.groups.max(initial=-1)) + 1
@@ -46,6 +51,14 @@ class GroupHuber(Loss):
         """Return the class name, the groups and the threshold as plain values."""
         name = type(self).__name__
         return {"class": name, "groups": self.groups.tolist(), "threshold": self.threshold}
+
+    def check(self, b: Array) -> None:
+        """Raise InputError unless there is one group number a measurement."""
+        if int(b.shape[0]) != self.groups.size:
+            raise InputError(
+                f"{self.groups.size} group numbers for {b.shape[0]} measurements",
+                "pass one group number a measurement",
+            )
 
     def lengths(self, r: Array) -> np.ndarray:
         """Return the norm of every group."""
@@ -82,7 +95,7 @@ class GroupHuber(Loss):
         def product(y: Array) -> Array:
             host = to_numpy(y)
             along = np.bincount(self.groups, unit * host, minlength=self._count)
-            return like(spread * (host - unit * along[self.groups]), y)
+            return like((spread * (host - unit * along[self.groups])).astype(host.dtype), y)
 
         return product
 
