@@ -30,6 +30,10 @@ STARVED_SHARE = 0.05
 FLAT_BOTTOM = 1e-3
 """Relative distance from the least hold-out error within which the largest lambda is taken."""
 
+CLEAR_GAIN = 0.5
+"""Share of its hold-out error that one more rank may leave to be taken beyond those of the path:
+small gains there are fluctuations of the data, not structure."""
+
 CLEAR_GAP = 2.0
 """Ratio of neighbouring singular values that is worth a refit on the way down the path."""
 
@@ -209,6 +213,18 @@ def hold_out(
         if k not in ranks:
             ranks[k] = error(refit(training, best_w, k, rng, trace=trace, loose=True).point.w)
         worse = worse + 1 if ranks[k] > 1.02 * min(ranks.values()) else 0
+    # A path that ended early may not have shown every rank: go on up while that clearly helps.
+    while rank is None and stop_at_rank is None and ranks and worse < 2:
+        k = max(ranks) + 1
+        crowded = degrees_of_freedom(training, k) > training.operator.num_measurements // 2
+        if k <= available or k > min(training.shape) or crowded:
+            break
+        if trace.stop_requested or trace.out_of_time or not _carries(training.operator, k):
+            break
+        found = error(refit(training, best_w, k, rng, trace=trace, loose=True).point.w)
+        if found > CLEAR_GAIN * min(ranks.values()):
+            break
+        ranks[k] = found
     refit_rank = min(ranks, key=lambda k: ranks[k]) if ranks else (rank or available)
     refit_error = ranks.get(refit_rank, float("inf"))
     return HoldOut(

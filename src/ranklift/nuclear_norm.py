@@ -102,6 +102,8 @@ def solve_nuclear_norm(
     # The unit is lambda ||W||: at that size both parts of the gradient balance.
     accuracy = max(tolerance, 1e-2)
     lanczos_steps = 30
+    if regularization >= problem.scale:
+        w = w[:, :0]  # 0 is optimal from ||A*(b)|| on, and a search towards it converges slowly
     best: NuclearNormRun | None = None
     stalls, lifting = 0, False
     for round_number in range(max_rounds):

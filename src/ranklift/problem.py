@@ -212,7 +212,8 @@ class FactorizedProblem:
         """Return (t, decrease) of the best step along a direction.
 
         Squared loss: the global minimum of the exact polynomial. Other losses: a minimum of the
-        exact one-dimensional function, whose evaluation costs O(m) and no application.
+        exact one-dimensional function, found to a share of its first derivative; an evaluation
+        costs O(m) and no application.
         """
         if self.squared:
             return minimize_polynomial(self.line(point, direction))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .arrays import Array, like, namespace, norm, to_numpy
+from .escapes.rank_lift import RankLift
+from .factorizations import Signed
 from .initializers import spectral
 from .problem import FactorizedProblem
 from .solvers import GaussNewton, Solver, SolverRun, Stopping, TrustRegion
@@ -52,6 +54,12 @@ def refit(
     stopping = Stopping(gradient_tol=1e-4 if loose else tol, max_iterations=20 if loose else 100)
     if exact:
         stopping = Stopping(gradient_tol=1e-15, max_iterations=100)
+    if isinstance(problem.factorization, Signed) and w.shape[1]:
+        signature, fixed = problem.factorization.fixed(w)
+        posed = replace(problem, factorization=signature)
+        run = solver.run(posed, fixed, stopping=stopping, trace=trace, stage="refit")
+        back = problem.evaluate(problem.factorization.join(*posed.parts(run.point.w)))
+        return replace(run, point=back)
     return solver.run(problem, w, stopping=stopping, trace=trace, stage="refit")
 
 
@@ -63,6 +71,12 @@ def _with_columns(
     missing = rank - problem.search_rank(w)
     if missing <= 0:
         return problem.factorization.truncate(w, rank)
+    if isinstance(problem.factorization, Signed):
+        # The sign of a new eigenvalue is not free to choose: the residual says which one helps.
+        lifted = RankLift(columns=missing).propose(problem.with_regularizers(), w, {}, rng)
+        return (
+            w if lifted is None else problem.factorization.truncate(problem.gauge(lifted.w), rank)
+        )
     noise = rng.standard_normal((w.shape[0], missing)) / np.sqrt(w.shape[0])
     # Zero columns are a saddle: small ones let the search leave it.
     scale = 1e-2 * np.linalg.norm(to_numpy(w), axis=0).min()

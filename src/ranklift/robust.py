@@ -106,8 +106,9 @@ def robust_pca(
     sparsity : float, optional
         gamma; default 1 / sqrt(m / min(n1, n2)), which is 1 / sqrt(max(n1, n2)) for a full matrix
         (Candes, Li, Ma, Wright 2011). Columns: 3 / (7 sqrt(0.02 n2)), for up to a fiftieth of
-        outliers (Xu, Caramanis, Sanghavi 2012), and doubled while all columns pass for outliers. Where an exact answer is not certified with the default,
-        1.25, 1.6 and 0.8 times it are tried as well; ``convex.loss`` tells which one holds.
+        outliers (Xu, Caramanis, Sanghavi 2012), doubled while all columns pass for outliers. Where
+        an exact answer is not certified with the default, 1.25, 1.6 and 0.8 times it are tried as
+        well; ``convex.loss`` tells which one holds.
     outlier_norm : float, optional
         ||S||_1, if known: the answer then fits Y up to gross errors of that total size (the flat
         form of Ding, Drusvyatskiy, Fazel, Harchaoui, arXiv 2203.03756).
@@ -178,7 +179,7 @@ def robust_pca(
     # The pipeline may have reordered the measurements: the outliers go by the caller's order.
     z = operator.apply_product(result.left, result.right)
     result.extras["outliers"] = search.gross_errors(z, b)
-    result.provenance = provenance(operator, rng, noise=noise, rank=rank, sparsity=gamma)
+    result.provenance = provenance(operator, rng, noise=noise, rank=rank, sparsity=search.gamma)
     result.operator, result.measurements = operator, b
     warn_unless_stationary(result.status, stacklevel=3)
     return result
@@ -385,7 +386,11 @@ class _Search:
         self.loss = self._huber(max(self._threshold(self.sigma), 1e-12 * unit))
         if self.outlier_norm is not None:
             self.loss = L1BallDistance(self.outlier_norm)
-        final = refit(self.problem.with_loss(self.loss), w, rank, self.rng, trace=self.trace)
+        # No curvature test of its own: the certificate makes one, and it costs as much as the rest.
+        final = refit(
+            self.problem.with_loss(self.loss), w, rank, self.rng,
+            solver=TrustRegion(float("inf")), trace=self.trace,
+        )  # fmt: skip
         self.w, self.status = final.point.w, final.status
 
     def _fit_exactly(self, w: Array, residual: np.ndarray, threshold: float, unit: float) -> bool:

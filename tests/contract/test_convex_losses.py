@@ -380,7 +380,7 @@ def test_curvature_encloses_the_dense_hessians_least_eigenvalue(name):
 
 
 @every_case
-def test_bound_of_the_curvature_by_the_slope_is_sound_and_that_of_the_dense_dual(name):
+def test_bound_of_the_curvature_by_the_slope_is_sound(name):
     """Near W = 0 the Hessian is the form of the slope alone: a smaller bound would be wrong."""
     problem, _ = pose(name)
     rng = np.random.default_rng(6)
@@ -394,7 +394,8 @@ def test_bound_of_the_curvature_by_the_slope_is_sound_and_that_of_the_dense_dual
         assert bound >= -least * (1 - 1e-9)
         norm = problem.dual_norm(point.slope, rng) * problem.factorization.ridge_weight
         assert bound >= norm * (1 - 1e-9)
-        assert bound <= 1.01 * norm
+        # Once a Ritz value exceeds the threshold the search ends, without a bound.
+        assert bound <= 1.01 * norm or bound == np.inf
 
 
 @pytest.mark.parametrize("loss", [Squared(), Huber(1e3), Huber(1e3, 5.0)])

@@ -21,6 +21,7 @@ from ranklift.factorizations import (
     Deep,
     Factorization,
     Hermitian,
+    Signature,
     Signed,
     Symmetric,
 )
@@ -89,7 +90,9 @@ def inner(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def test_every_factorization_has_a_case():
-    assert {type(made).__name__ for made, _ in CASES.values()} == set(registered(FACTORIZATIONS))
+    # Signature lives at one number of columns: see the tests at the end.
+    cases = {type(made).__name__ for made, _ in CASES.values()} | {"Signature"}
+    assert cases == set(registered(FACTORIZATIONS))
 
 
 # -- the map and its calculus ------------------------------------------------------------------
@@ -747,3 +750,38 @@ def test_hermitian_coordinates_are_consistent(rng):
     assert isinstance(x, LowRank)
     assert_close(from_coordinates(operator, real(full("Hermitian", w))), x.toarray(), 1e-13)
     assert_close(operator.normal_matrix() @ real(x.toarray()), operator.apply(x), 1e-12)
+
+
+# -- fixed signs -------------------------------------------------------------------------------
+
+
+def test_signature_is_signed_without_zero_halves(rng):
+    signed, n = Signed(), 6
+    left = rng.standard_normal((n, 3))
+    w = signed.join(left, left * np.array([1.0, -1.0, 1.0]))
+    made, fixed = signed.fixed(w)
+    assert sorted(made.signs) == [-1, 1, 1] and fixed.shape == (n, 3)
+    x = full("Signed", w)
+    assert_close(made.compose(fixed, (n, n)).toarray(), x, 1e-12)
+    balanced = made.gauge(rng.standard_normal((n, 3)), (n, n))
+    for sign in (1, -1):  # columns of one sign are orthogonal, by falling length
+        gram = balanced[:, np.array(made.signs) == sign]
+        gram = gram.T @ gram
+        assert_close(gram, np.diag(np.diag(gram)), 1e-12)
+        assert (np.diff(np.diag(gram)) <= 0).all()
+
+
+def test_signature_has_the_calculus_of_the_others(rng):
+    made, n = Signature((1, -1, 1)), 6
+    operator = DenseSensing(rng.standard_normal((20, n, n)))
+    problem = FactorizedProblem(operator, rng.standard_normal(20), made)
+    w, d = rng.standard_normal((n, 3)), rng.standard_normal((n, 3))
+    point = problem.evaluate(w)
+    h = 1e-5
+    high, low = problem.evaluate(w + h * d), problem.evaluate(w - h * d)
+    slope = (high.value - low.value) / (2 * h)
+    assert inner(point.gradient, d) == pytest.approx(slope, rel=1e-6)
+    np.testing.assert_allclose(
+        problem.hvp(point, d), (high.gradient - low.gradient) / (2 * h), rtol=1e-5, atol=1e-5
+    )
+    assert_close(problem.compose(problem.gauge(w)).toarray(), problem.compose(w).toarray(), 1e-12)

@@ -201,15 +201,23 @@ def test_weights_stand_for_the_hessian(name):
             continue
         assert weights.shape == (M,)
         assert (weights >= 0).all() and (weights <= loss.smoothness).all()
-        if type(loss) in (Huber, Logistic):
+        if type(loss) is Logistic:
             np.testing.assert_allclose(np.diag(weights), dense, atol=1e-15)
-        elif type(loss) is GroupHuber:
+            continue
+        if type(loss) is L1BallDistance:  # those of the Huber loss at its level; 1 within the ball
+            r, level = np.abs(z - b), ball_level(z - b, loss.radius)
+            expected = np.minimum(1.0, level / r) if level > 0 else np.ones(M)
+            np.testing.assert_allclose(weights, expected, rtol=1e-12)
+            continue
+        # Quadratics with these weights lie above the loss, touch it at z, and are never flat.
+        assert (weights > 0).all() and (weights < loss.smoothness).any()
+        rng = np.random.default_rng(seed)
+        for _ in range(200):
+            step = 10.0 ** rng.uniform(-3, 1) * rng.standard_normal(M)
+            above = loss.value(z, b) + loss.slope(z, b) @ step + 0.5 * (weights * step) @ step
+            assert loss.value(z + step, b) <= above * (1 + 1e-12)
+        if type(loss) is GroupHuber:
             assert np.linalg.eigvalsh(np.diag(weights) - dense)[0] >= -1e-14
-            assert (weights < 1).any() and (weights == 1).any()
-        else:
-            r = np.abs(z - b)
-            level = ball_level(z - b, loss.to_dict()["radius"])
-            np.testing.assert_array_equal(weights, (r <= level).astype(float))
 
 
 # -- the conjugate -----------------------------------------------------------------------------

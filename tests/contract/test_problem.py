@@ -82,7 +82,7 @@ def slope(errors: list[float], steps: list[float]) -> float:
 
 
 def test_the_registry_holds_the_factorizations():
-    expected = {"Asymmetric", "Symmetric", "Signed", "Hermitian", "Deep"}
+    expected = {"Asymmetric", "Symmetric", "Signed", "Signature", "Hermitian", "Deep"}
     assert expected == set(registered(FACTORIZATIONS))
 
 

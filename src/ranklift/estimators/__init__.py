@@ -1,5 +1,6 @@
 """scikit-learn estimators."""
 
+from .background import BackgroundModel
 from .bilinear_regression import BilinearRegression
 from .covariance_sketch import CovarianceSketch
 from .matrix_completion import MatrixCompletion
@@ -9,6 +10,7 @@ from .quadratic_network import QuadraticNetwork
 from .robust_pca import RobustPCA
 
 __all__ = [
+    "BackgroundModel",
     "BilinearRegression",
     "CovarianceSketch",
     "MatrixCompletion",

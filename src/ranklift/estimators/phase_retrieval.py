@@ -198,7 +198,9 @@ class PhaseRetrieval(RegressorMixin, BaseEstimator):
                 start = intensity_spectral(operator, y, int(self.rank), rng)
             if start is not None:
                 found = self._from_start(operator, y, start, seed, self._left(begun))
-            tried = found is not None and (self.init != "auto" or not small)
+            tried = found is not None and (
+                self.init_ == "given" or self.init == "spectral" or not small
+            )
             if not tried and not (found is not None and self._fits(found, operator, y)):
                 other = recover(
                     operator, y, rank=int(self.rank), symmetric=True,

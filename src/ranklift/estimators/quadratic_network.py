@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ..losses import Loss
 from ..operators import QuadraticSensing
 from ..trace import Callback
 from .regressor import LowRankRegressor, check_time
@@ -19,11 +20,13 @@ class QuadraticNetwork(LowRankRegressor):
     quadratic form of the symmetric X = U1 U1^T - U2 U2^T, so its width is a rank: what is searched
     is X, with no width to choose and no bad local minimum in the convex stage. The sign of
     ``predict`` classifies: fit to labels -1 and 1 and take ``numpy.sign(model.predict(X))``.
+    With loss=Logistic() ``predict`` returns log-odds, and is the better classifier.
 
     Parameters
     ----------
     rank : int, optional
-        Number of hidden units, of both signs together; by default it is searched for.
+        Number of hidden units searched with, of either sign: on noisy data a sign that the truth
+        does not use may get small units of its own. By default it is searched for.
     noise : float, "estimate" or None, default "estimate"
         Standard deviation of the noise in y; "estimate" chooses lambda and rank by hold-out; None
         for exact data.
@@ -32,6 +35,9 @@ class QuadraticNetwork(LowRankRegressor):
     fit_linear : bool, default False
         Whether a linear part w^T x is fitted too, without shrinkage.
     fit_intercept : bool, default True
+    loss : Loss, optional
+        Squared by default. Others (Logistic for labels -1 and 1, Huber for gross errors) need
+        fit_intercept=False; a column of ones in X gives them an intercept.
     regularization : float or "auto", default "auto"
         lambda of ||X||_* = ||U1||_F^2 + ||U2||_F^2: weight decay of both layers.
     max_time : float, optional
@@ -81,6 +87,7 @@ class QuadraticNetwork(LowRankRegressor):
         definite: bool = False,
         fit_linear: bool = False,
         fit_intercept: bool = True,
+        loss: Loss | None = None,
         regularization: float | str = "auto",
         max_time: float | None = None,
         certify: bool = True,
@@ -92,6 +99,7 @@ class QuadraticNetwork(LowRankRegressor):
         self.definite = definite
         self.fit_linear = fit_linear
         self.fit_intercept = fit_intercept
+        self.loss = loss
         self.regularization = regularization
         self.max_time = max_time
         self.certify = certify

@@ -192,7 +192,9 @@ class RobustPCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return np.minimum(1.0, threshold / np.maximum(rest, 1e-300))
 
     def _checked(self, X: Any, *, reset: bool) -> np.ndarray:
-        return validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=reset)
+        return np.asarray(
+            validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=reset)
+        )
 
     # -- using the fit ------------------------------------------------------------------------
 

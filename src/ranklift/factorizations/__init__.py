@@ -4,7 +4,7 @@ from .asymmetric import Asymmetric
 from .base import FACTORIZATIONS, DualMatrix, Factorization
 from .deep import Deep
 from .hermitian import Hermitian
-from .signed import Signed
+from .signed import Signature, Signed
 from .symmetric import Symmetric
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "DualMatrix",
     "Factorization",
     "Hermitian",
+    "Signature",
     "Signed",
     "Symmetric",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -122,3 +123,66 @@ class Signed(Factorization):
         xp = namespace(w)
         index = like(order, w)
         return xp.take(left, index, axis=1), xp.take(right, index, axis=1)
+
+    def fixed(self, w: Array) -> tuple[Signature, Array]:
+        """Return the signature of a W, and W without its zero halves for it."""
+        left, right = self.factors(w, (int(w.shape[0]) // 2,) * 2)
+        xp = namespace(w)
+        signs = to_numpy(xp.sum(left * right, axis=0)) > 0
+        return Signature(tuple(1 if sign else -1 for sign in signs)), left
+
+
+@dataclass(frozen=True)
+class Signature(Factorization):
+    """Take W = U, shape (n, k), for X = sum_c s_c u_c u_c^T with fixed signs s_c.
+
+    At a fixed rank the signs have to be fixed too: in ``Signed`` every column of W may grow a
+    second eigenvalue of the other sign.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Signature((1, -1)).compose(np.diag([2.0, 1.0]), (2, 2)).toarray()
+    array([[ 4.,  0.],
+           [ 0., -1.]])
+    """
+
+    signs: tuple[int, ...] = (1,)
+
+    columnwise = False
+
+    def size(self, shape: tuple[int, int], rank: int = 1) -> int:
+        """Return n; the matrix must be square."""
+        return square_size(shape)
+
+    def _signed(self, w: Array) -> Array:
+        return w * like(np.array(self.signs, dtype=to_numpy(w[:0, :]).dtype), w)
+
+    def parts(self, w: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+        """Return (U, U diag(s))."""
+        return w, self._signed(w)
+
+    def pullback(
+        self, w: Array, out_left: Array, out_right: Array, shape: tuple[int, int]
+    ) -> Array:
+        """Return (S + S^T) U diag(s)."""
+        return out_left + self._signed(out_right)
+
+    def join(self, left: Array, right: Array) -> Array:
+        """Return the eigenvectors of sym L R^T of the fixed signs, largest first, scaled."""
+        signed = Signed().join(left, right)
+        n, k = int(left.shape[0]), len(self.signs)
+        halves = {1: pad_columns(signed[:n, :], k), -1: pad_columns(signed[n:, :], k)}
+        taken, columns = {1: 0, -1: 0}, []
+        for sign in self.signs:
+            columns.append(halves[sign][:, taken[sign] : taken[sign] + 1])
+            taken[sign] += 1
+        return namespace(left).concat(columns, axis=1)
+
+    def gauge(self, w: Array, shape: tuple[int, int]) -> Array:
+        """Return the scaled eigenvectors of X, which has at most as many of either sign."""
+        return self.join(*self.parts(w, shape))
+
+    def degrees_of_freedom(self, shape: tuple[int, int], rank: int) -> int:
+        """Return n r - r (r - 1) / 2."""
+        return shape[0] * rank - rank * (rank - 1) // 2

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays import Array, namespace
+from ..arrays import Array, inner, namespace
 from ..errors import InputError
 
 LOSSES: dict[str, type[Loss]] = {}
@@ -32,7 +32,7 @@ class Loss(ABC):
     """Lipschitz constant of the slope; infinite for a loss with kinks."""
 
     zero_at_fit: ClassVar[bool] = True
-    """Whether the loss is 0, its least value, exactly where z = b."""
+    """Whether the loss is 0, its least value, at z = b."""
 
     separable: ClassVar[bool] = True
     """Whether it is a sum over measurements, so that their order does not matter."""
@@ -76,7 +76,7 @@ class Loss(ABC):
         return LOSSES[values["class"]](**constants)
 
     def weights(self, z: Array, b: Array) -> Array | None:
-        """Return a diagonal to precondition with; None for ones."""
+        """Return a diagonal to precondition with, an upper bound of the curvature; None: ones."""
         return None
 
     def check(self, b: Array) -> None:
@@ -106,6 +106,17 @@ class Loss(ABC):
         tried = [(-self.conjugate(-c * s, b), c) for c in (0.0, float(found.x), high)]
         best, c = max(tried)
         return c, best
+
+
+def quadratic_dual_scale(
+    s: Array, b: Array, limit: float, weight: float = 1.0
+) -> tuple[float, float]:
+    """Return (c, D) for the best c in [0, limit] of c <s, b> - c^2 ||s||^2 / (2 weight)."""
+    linear, square = inner(s, b), inner(s, s) / weight
+    if square == 0.0:
+        return 0.0, 0.0
+    c = min(max(linear / square, 0.0), limit)
+    return c, c * linear - 0.5 * c * c * square
 
 
 def check_positive(value: float, name: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arrays import Array, inner, like, to_numpy
 from ..errors import InputError
-from .base import Loss, Map, check_positive
+from .base import Loss, Map, check_positive, quadratic_dual_scale
 
 
 class GroupHuber(Loss):
@@ -109,6 +109,10 @@ class GroupHuber(Loss):
         """Return threshold / the longest group."""
         longest = float(self.lengths(s).max(initial=0.0))
         return self.threshold / longest if longest > 0 else float("inf")
+
+    def best_dual_scale(self, s: Array, b: Array, limit: float) -> tuple[float, float]:
+        """Return the closed form c = clip(<s, b> / ||s||^2, 0, limit)."""
+        return quadratic_dual_scale(s, b, min(limit, self.dual_limit(s, b)))
 
     def random_slope(self, b: Array, sigma: float, rng: np.random.Generator) -> np.ndarray:
         """Draw Gaussian noise, shortened."""

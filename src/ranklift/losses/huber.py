@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Array, inner, namespace
-from .base import Loss, Map, check_positive, largest
+from .base import Loss, Map, check_positive, largest, quadratic_dual_scale
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,20 @@ class Huber(Loss):
         return self.weight * value, kept if self.weight == 1.0 else self.weight * kept
 
     def weights(self, z: Array, b: Array) -> Array:
-        """Return the weight within the threshold, 0 beyond."""
-        xp, r = namespace(z), z - b
-        return xp.astype(xp.abs(r) <= self.threshold, r.dtype) * self.weight
+        """Return weight min(1, threshold / |r|), the curvature of a quadratic above the loss.
+
+        The Hessian itself is 0 beyond the threshold: a row of gross errors alone would have no
+        curvature to precondition with.
+        """
+        xp = namespace(z)
+        size = xp.abs(z - b)
+        return self.weight * self.threshold / xp.where(size > self.threshold, size, self.threshold)
 
     def curvature(self, z: Array, b: Array) -> Map:
-        """Return the product with ``weights``."""
-        weights = self.weights(z, b)
-        return lambda y: weights * y
+        """Return the product with the weight within the threshold, 0 beyond."""
+        xp, r = namespace(z), z - b
+        inside = xp.astype(xp.abs(r) <= self.threshold, r.dtype) * self.weight
+        return lambda y: inside * y
 
     def conjugate(self, s: Array, b: Array) -> float:
         """Return <s, b> + ||s||^2 / (2 weight) on |s| <= weight threshold."""
@@ -84,6 +90,10 @@ class Huber(Loss):
         """Return weight threshold / max|s|."""
         size = largest(s)
         return self.weight * self.threshold / size if size > 0 else float("inf")
+
+    def best_dual_scale(self, s: Array, b: Array, limit: float) -> tuple[float, float]:
+        """Return the closed form c = clip(weight <s, b> / ||s||^2, 0, limit)."""
+        return quadratic_dual_scale(s, b, min(limit, self.dual_limit(s, b)), self.weight)
 
     def random_slope(self, b: Array, sigma: float, rng: np.random.Generator) -> np.ndarray:
         """Draw clipped Gaussian noise."""

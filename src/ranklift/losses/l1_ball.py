@@ -79,9 +79,12 @@ class L1BallDistance(Loss):
         return product
 
     def weights(self, z: Array, b: Array) -> Array:
-        """Return 1 within theta, 0 beyond."""
+        """Return min(1, theta / |r|), as for the Huber loss with threshold theta; 1 in the ball."""
         r = to_numpy(z - b)
-        return like((np.abs(r) <= self._level(r)).astype(r.dtype), z)
+        level = self._level(r)
+        if level == 0.0:
+            return like(np.ones_like(r), z)
+        return like((level / np.maximum(np.abs(r), level)).astype(r.dtype, copy=False), z)
 
     def conjugate(self, s: Array, b: Array) -> float:
         """Return <s, b> + 1/2 ||s||^2 + radius max|s|."""

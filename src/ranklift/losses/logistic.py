@@ -78,8 +78,11 @@ class Logistic(Loss):
         return float(entropy.sum())
 
     def dual_limit(self, s: Array, b: Array) -> float:
-        """Return 1 / max(b s): probabilities end at one."""
-        most = float(np.max(to_numpy(b) * to_numpy(s))) if s.shape[0] else 0.0
+        """Return 1 / max(b s): probabilities end at one, and begin at zero."""
+        p = to_numpy(b) * to_numpy(s)
+        if p.size and p.min() < 0:
+            return 0.0
+        most = float(p.max(initial=0.0))
         return 1.0 / most if most > 0 else float("inf")
 
     def random_slope(self, b: Array, sigma: float, rng: np.random.Generator) -> np.ndarray:

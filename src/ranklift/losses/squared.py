@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Array, inner
-from .base import Loss, Map
+from .base import Loss, Map, quadratic_dual_scale
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,4 @@ class Squared(Loss):
 
     def best_dual_scale(self, s: Array, b: Array, limit: float) -> tuple[float, float]:
         """Return the closed form c = clip(<s, b> / ||s||^2, 0, limit)."""
-        linear, square = inner(s, b), inner(s, s)
-        if square == 0.0:
-            return 0.0, 0.0
-        c = min(max(linear / square, 0.0), limit)
-        return c, c * linear - 0.5 * c * c * square
+        return quadratic_dual_scale(s, b, limit)

@@ -1,5 +1,6 @@
 """Measurement operators: what was measured of the unknown matrix."""
 
+from .adjusted import Adjusted
 from .algebra import Combination, Scaled, Subset, Weighted
 from .base import OPERATORS, MeasurementOperator
 from .blind_deconvolution import BlindDeconvolution
@@ -16,6 +17,7 @@ from .rank_one import RankOneSensing
 
 __all__ = [
     "OPERATORS",
+    "Adjusted",
     "BlindDeconvolution",
     "CodedDiffraction",
     "Combination",

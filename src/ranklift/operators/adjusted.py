@@ -112,12 +112,15 @@ class Adjusted(MeasurementOperator):
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the basis and the data of the base."""
-        return {"nuisance": self.basis, **_pack(self.base, "base")}
+        return {"basis": self.basis, **_pack(self.base, "base")}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Adjusted:
         """Rebuild the operator from ``to_arrays``."""
-        return cls(_unpack(arrays, "base"), arrays["nuisance"])
+        base = _unpack(arrays, "base")
+        operator = cls(base, np.zeros((base.num_measurements, 0)))
+        operator.basis = arrays["basis"]  # as it was: a basis of the basis differs by rounding
+        return operator
 
 
 def column_basis(columns: np.ndarray) -> np.ndarray:
