@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, is_numpy_array, like, namespace, norm, to_numpy
+from .arrays import Array, is_numpy_array, like, norm, to_numpy
 from .certificates.sampling import sampled_entries
 from .nuclear_norm import continuation, geometric_path
 from .operators import MeasurementOperator
@@ -107,15 +107,9 @@ def split_measurements(problem: FactorizedProblem, rng: np.random.Generator) -> 
     shuffled = rng.permutation(m)
     count = max(1, round(SHARE * m))
     test, train = np.sort(shuffled[:count]), np.sort(shuffled[count:])
-    xp = namespace(problem.b)
-
-    def take(index: np.ndarray) -> tuple[MeasurementOperator, Array]:
-        return problem.operator.subset(index), xp.take(problem.b, like(index, problem.b))
-
-    operator, b = take(train)
+    operator, b, held_operator, held = problem.operator.split(train, test, problem.b)
     if is_numpy_array(b):
         operator, b = operator.canonical(b)
-    held_operator, held = take(test)
     training = FactorizedProblem(
         operator, b, problem.factorization, counts=problem.counts, loss=problem.loss
     )

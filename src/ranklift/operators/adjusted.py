@@ -110,6 +110,22 @@ class Adjusted(MeasurementOperator):
         slope = None if s is None else self.project(s)
         return self.base.normal_products(left, right, d_left, d_right, slope, projected)
 
+    def split(
+        self, train: np.ndarray, test: np.ndarray, b: Array
+    ) -> tuple[MeasurementOperator, Array, MeasurementOperator, Array]:
+        """Return the training part with coefficients of its own, and what it predicts of the rest.
+
+        A plain subset would leak: the coefficients of the nuisance columns were fitted to the
+        held-out measurements as well.
+        """
+        training = Adjusted(self.base.subset(train), self.basis[train])
+        host = to_numpy(b)
+        held = _Extrapolated(
+            self.base.subset(train), self.base.subset(test), self.basis[train], self.basis[test]
+        )
+        kept = training.project(like(host[train], b))
+        return training, kept, held, like(held.extrapolate(host[train], host[test]), b)
+
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the basis and the data of the base."""
         return {"basis": self.basis, **_pack(self.base, "base")}
@@ -121,6 +137,45 @@ class Adjusted(MeasurementOperator):
         operator = cls(base, np.zeros((base.num_measurements, 0)))
         operator.basis = arrays["basis"]  # as it was: a basis of the basis differs by rounding
         return operator
+
+
+class _Extrapolated(MeasurementOperator):
+    """Held-out measurements minus what nuisance columns, fitted to the others, explain of them.
+
+    X -> A_2(X) - N_2 N_1^+ A_1(X): with the same map of b the difference is the error of predicting
+    y_2 by X and the coefficients that y_1 gives.
+    """
+
+    def __init__(
+        self,
+        fitted: MeasurementOperator,
+        held: MeasurementOperator,
+        fitted_columns: np.ndarray,
+        held_columns: np.ndarray,
+    ) -> None:
+        self.fitted, self.held, self.shape = fitted, held, held.shape
+        self.hermitian, self.num_measurements = held.hermitian, held.num_measurements
+        # A column that only held-out rows have is a direction of rounding here: it stays unfitted.
+        self._columns, self._inverse = held_columns, np.linalg.pinv(fitted_columns, rcond=1e-6)
+
+    @property
+    def size_in_bytes(self) -> int:
+        return self.fitted.size_in_bytes + self.held.size_in_bytes
+
+    def extrapolate(self, of_fitted: np.ndarray, of_held: np.ndarray) -> np.ndarray:
+        """Return y_2 - N_2 N_1^+ y_1."""
+        return of_held - self._columns @ (self._inverse @ of_fitted)
+
+    def _apply_matrix(self, matrix: Array) -> Array:
+        parts = (to_numpy(part._apply_matrix(matrix)) for part in (self.fitted, self.held))
+        return like(self.extrapolate(*parts), matrix)
+
+    def apply_product(self, left: Array, right: Array) -> Array:
+        parts = (to_numpy(part.apply_product(left, right)) for part in (self.fitted, self.held))
+        return like(self.extrapolate(*parts), left)
+
+    def adjoint(self, y: Array) -> Any:
+        raise NotImplementedError("held-out measurements are predicted, never fitted")
 
 
 def column_basis(columns: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..arrays import Array, conj, inner, matmul, namespace, to_numpy
+from ..arrays import Array, conj, inner, like, matmul, namespace, to_numpy
 from ..errors import InputError, ShapeError
 from ..lowrank import LowRank
 
@@ -229,6 +229,17 @@ class MeasurementOperator(ABC):
         from .algebra import Subset
 
         return Subset(self, index)
+
+    def split(
+        self, train: np.ndarray, test: np.ndarray, b: Array
+    ) -> tuple[MeasurementOperator, Array, MeasurementOperator, Array]:
+        """Return (A, b) of the training measurements, and (A, b) of those held out of them.
+
+        The second pair need only predict: A(X) - b there is the error on the held-out data.
+        """
+        xp = namespace(b)
+        kept, held = (xp.take(b, like(index, b)) for index in (train, test))
+        return self.subset(train), kept, self.subset(test), held
 
     def __mul__(self, factor: float) -> Combination:
         from .algebra import Combination

@@ -1,0 +1,1 @@
+"""Examples: one script a measurement model, each with a picture and a record of its verdicts."""
