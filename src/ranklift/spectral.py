@@ -145,6 +145,8 @@ def largest_eigenvalue(
         # Twice is enough (Kahan): one pass leaves the basis orthogonal to about 1e-8 only.
         for _ in range(2):
             w = w - basis[:steps].T @ (basis[:steps] @ w)
+        if project is not None:  # once more: what is left of an exhausted space is rounding
+            w = project(w)
         betas[steps - 1] = np.linalg.norm(w)
         scale = np.abs(alphas[:steps]).max() + betas[:steps].max()
         exhausted = betas[steps - 1] <= 1e-14 * scale

@@ -16,12 +16,22 @@ from ..arrays import Array, to_numpy
 from ..factorizations import Asymmetric, Deep, Hermitian
 from ..lowrank import LowRank
 from ..problem import FactorizedProblem
-from ..spectral import Map, largest_singular_value
+from ..spectral import BASIS_BYTES, Map, largest_eigenvalue, largest_singular_value
 from ..status import Rigor, Verdict
 from .base import EXACT_LANCZOS, PROBABILITY, Certificate, CertificateReport
+from .tangent import TangentMap
 
 DENSE_LIMIT = 2500
 """Tangent dimension up to which the Jacobian is decomposed densely: about 3 s, 100 MB."""
+
+DENSE_WORK = 60_000_000
+"""Most numbers of a dense Jacobian: 480 MB."""
+
+LANCZOS_STEPS = 300
+"""Products with J^T J after which the bound of a large problem is left as it is."""
+
+WITNESS_ENTRIES = 1_000_000
+"""Most entries of a tangent matrix that is formed to be shown as a witness."""
 
 NEGLIGIBLE = 1e-13
 """Singular values below this share of the largest are rounding, not rank."""
@@ -34,11 +44,13 @@ GAUGE_RANK = 40
 class Identifiability(Certificate):
     """Check s_min(A on T) >= threshold, relative to the gain of random directions in T.
 
-    Two routes. Dense: the m x dim T Jacobian in orthonormal coordinates and its singular values.
-    Large problems with row blocks: with N the block diagonal of J^T J and K its normalised
-    off-diagonal coupling, J^T J = N^(1/2) [[I, K], [K^T, I]] N^(1/2), whose r^2 gauge directions
-    are singular vectors of K at 1. After deflating them s_min^2 >= (1 - ||K||) lambda_min(N) / 2,
-    and ||K|| is enclosed by Lanczos: own derivation.
+    Three routes. Dense: the m x dim T Jacobian in orthonormal coordinates and its singular values.
+    Large problems: the least eigenvalue of J^T J by Lanczos, whose bound is good to a share of the
+    largest one: enough where A is well-conditioned on T, as for random measurements. With row
+    blocks: with N the block diagonal of J^T J and K its normalised off-diagonal coupling,
+    J^T J = N^(1/2) [[I, K], [K^T, I]] N^(1/2), whose r^2 gauge directions are singular vectors of K
+    at 1. After deflating them s_min^2 >= (1 - ||K||) lambda_min(N) / 2, and ||K|| is enclosed by
+    Lanczos: own derivation.
 
     Parameters
     ----------
@@ -72,14 +84,41 @@ class Identifiability(Certificate):
             )
         hermitian = isinstance(problem.factorization, Hermitian)
         gain = _gain(problem, u, v, rng, symmetric)
-        if dimension <= DENSE_LIMIT or symmetric:
-            if dimension * m > 60_000_000:
-                return self._report(0.0, np.inf, dimension, "too large for the dense route", None)
+        if dimension <= DENSE_LIMIT and dimension * m <= DENSE_WORK:
             low, high, direction = _dense(problem, u, v, symmetric, hermitian)
             low, high = low / gain, high / gain
+        elif symmetric or problem.operator.gram_blocks(v[:, :1], side="left") is None:
+            low, high, direction = self._by_lanczos(problem, u, v, rng, gain, symmetric)
         else:
             low, high, direction = self._by_blocks(problem, u, v, rng, gain)
         return self._report(low, high, dimension, "", direction, gain)
+
+    def _by_lanczos(
+        self,
+        problem: FactorizedProblem,
+        u: np.ndarray,
+        v: np.ndarray,
+        rng: np.random.Generator,
+        gain: float,
+        symmetric: bool,
+    ) -> tuple[float, float, np.ndarray | None]:
+        tangent = TangentMap(problem.operator, u, v, symmetric)
+        possible = BASIS_BYTES // (8 * tangent.size)
+        found = largest_eigenvalue(
+            lambda x: -tangent.adjoint(tangent.forward(tangent.project(x))),
+            tangent.size,
+            rng,
+            target=-((self.threshold * gain) ** 2),
+            stop_on_witness=False,
+            max_steps=int(min(self.max_steps, LANCZOS_STEPS, max(possible, 2))),
+            project=tangent.project,
+        )
+        direction = tangent.project(found.vectors[:, 0])
+        high = float(np.linalg.norm(tangent.forward(direction)) / np.linalg.norm(direction))
+        low = min(float(np.sqrt(max(0.0, -found.upper))), high)
+        left, right = tangent.factors(direction)
+        small = left.shape[0] * right.shape[0] <= WITNESS_ENTRIES
+        return low / gain, high / gain, left @ right.T if small else direction
 
     def _by_blocks(
         self,
