@@ -2,6 +2,7 @@
 
 from .background import BackgroundModel
 from .bilinear_regression import BilinearRegression
+from .coordinate_recovery import CoordinateRecovery
 from .covariance_sketch import CovarianceSketch
 from .matrix_completion import MatrixCompletion
 from .matrix_sensing import MatrixSensing
@@ -12,6 +13,7 @@ from .robust_pca import RobustPCA
 __all__ = [
     "BackgroundModel",
     "BilinearRegression",
+    "CoordinateRecovery",
     "CovarianceSketch",
     "MatrixCompletion",
     "MatrixSensing",
