@@ -52,6 +52,9 @@ _SQUARE: dict[str, Callable[[np.random.Generator], MeasurementOperator]] = {
     "BlindDeconvolution": lambda rng: operators.BlindDeconvolution(
         rng.standard_normal((28, 5)), rng.standard_normal((28, 5)), (28,)
     ),
+    "Adjusted": lambda rng: operators.Adjusted(
+        operators.DenseSensing(rng.standard_normal((22, 5, 5))), rng.standard_normal((22, 2))
+    ),
     "Combination": lambda rng: (
         operators.DenseSensing(rng.standard_normal((25, 5, 5)))
         + -0.5 * operators.IdentitySensing((5, 5))
@@ -106,6 +109,9 @@ def explicit_rows(operator: Any) -> np.ndarray:
         return explicit_rows(operator.base) * scales[None, :]
     if name == "Subset":
         return explicit_rows(operator.base)[operator.index]
+    if name == "Adjusted":
+        base = explicit_rows(operator.base)
+        return base - operator.basis @ (operator.basis.T @ base)
     if name == "Combination":
         parts = zip(operator.factors, operator.parts, strict=True)
         return np.sum([factor * explicit_rows(part) for factor, part in parts], axis=0)

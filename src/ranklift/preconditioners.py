@@ -28,6 +28,11 @@ EXACT_BLOCKS = 12
 saved (measured: 1000 x 1000, 60,000 entries). Three times that without a ridge, where the blocks
 are all there is."""
 
+FADING = 1e-8
+"""Share of the largest squared column length below which a core mode's curvature stays: along a
+column that fades to zero the ridge no longer cancels, so that the formula would tend to zero where
+the Hessian does not, and such columns alone would then decide when conjugate gradients stop."""
+
 
 def preconditioner(problem: FactorizedProblem, point: Point, shift: float) -> Map | None:
     """Return an approximate inverse of the Hessian at a balanced W, or None without row blocks.
@@ -129,6 +134,7 @@ def core_modes(problem: FactorizedProblem, w: Array, gain: float) -> Map | None:
     basis = w / lengths[None, :]
     square = lengths * lengths
     pair = square[:, None] + square[None, :]
+    pair = xp.maximum(pair, FADING * xp.max(square) * xp.ones_like(pair))
     # For dW = basis N the pair (N_ij, N_ji) has the Hessian c a a^T, a = (l_j, l_i): c = gain / 2
     # where a column of W holds both factors (l^2 = 2 sigma), 2 gain where it is U (l^2 = sigma).
     scale = (2.0 if problem.factorization.ridge_weight > 1 else 0.5) * gain * pair * pair
