@@ -24,7 +24,7 @@ from .nuclear_norm import NuclearNormRun, continuation, geometric_path, solve_nu
 from .operators import EntrySampling, MeasurementOperator
 from .problem import FactorizedProblem
 from .progress import progress_callback
-from .refit import DiscrepancyTest, exact_rank_search
+from .refit import DiscrepancyTest, exact_rank_search, exact_refit
 from .refit import refit as refit_at
 from .result import ConvexSolution, Recovery
 from .solvers import SOLVERS, Solver
@@ -305,10 +305,8 @@ class _Search:
         with self._stage("answer"):
             if start is not None:
                 k = problem.search_rank(start)
-                run = refit_at(
-                    problem, start, k, rng,
-                    tol=self.tol, solver=self.solver, trace=trace, exact=self.exact,
-                )  # fmt: skip
+                fit = exact_refit if self.exact else refit_at
+                run = fit(problem, start, k, rng, tol=self.tol, solver=self.solver, trace=trace)
                 return run.point.w, run.status
             if self.exact and self._completes_entries():
                 from .log_det import complete_exactly
@@ -320,7 +318,7 @@ class _Search:
                 return found.w, found.status
             if self.exact:
                 run = exact_rank_search(
-                    problem, w, rng, rank=self.rank, solver=self.solver, trace=trace
+                    problem, w, rng, rank=self.rank, tol=self.tol, solver=self.solver, trace=trace
                 )
                 return run.point.w, run.status
             k = self.rank

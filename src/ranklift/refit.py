@@ -195,6 +195,7 @@ def exact_rank_search(
     rng: np.random.Generator,
     *,
     rank: int | None = None,
+    tol: float = 1e-8,
     solver: Solver | None = None,
     trace: Trace | None = None,
 ) -> SolverRun:
@@ -202,12 +203,12 @@ def exact_rank_search(
 
     Ranks are tried upwards from the spectral gap of the convex solution (after one step down), each
     by Gauss-Newton from that solution, until the residual vanishes or the unknowns outnumber the
-    measurements. Without success the run with the least residual is returned.
+    measurements. Without success the run with the least residual is settled and returned.
     """
     m = problem.operator.num_measurements
     if rank is not None:
-        return refit(problem, w, rank, rng, solver=solver, trace=trace, exact=True)
-    b_norm = float(np.linalg.norm(to_numpy(problem.b)))
+        return exact_refit(problem, w, rank, rng, tol=tol, solver=solver, trace=trace)
+    b_norm = norm(problem.b)
     guess = max(1, spectral_gap(problem.singular_values(w)))
     best: SolverRun | None = None
     k = guess
@@ -222,10 +223,44 @@ def exact_rank_search(
         k += 1
     assert best is not None
     fits = best.point.residual_norm <= FIT_TO_ROUNDING * b_norm
-    while fits and problem.search_rank(best.point.w) > 1:
+    if not fits:
+        return _settled(problem, best, rng, tol, solver, trace)
+    while problem.search_rank(best.point.w) > 1:
         smaller = problem.search_rank(best.point.w) - 1
         run = refit(problem, best.point.w, smaller, rng, solver=solver, trace=trace, exact=True)
         if run.point.residual_norm > FIT_TO_ROUNDING * b_norm:
             break
         best = run
     return best
+
+
+def exact_refit(
+    problem: FactorizedProblem,
+    w: Array,
+    rank: int,
+    rng: np.random.Generator,
+    *,
+    tol: float = 1e-8,
+    solver: Solver | None = None,
+    trace: Trace | None = None,
+) -> SolverRun:
+    """Fit exact data at the given rank; where they are not of that rank, find a local minimum."""
+    run = refit(problem, w, rank, rng, solver=solver, trace=trace, exact=True)
+    return _settled(problem, run, rng, tol, solver, trace)
+
+
+def _settled(
+    problem: FactorizedProblem,
+    run: SolverRun,
+    rng: np.random.Generator,
+    tol: float,
+    solver: Solver | None,
+    trace: Trace | None,
+) -> SolverRun:
+    """Hand a fit with a residual to trust-region Newton: Gauss-Newton is slow where one is left."""
+    fits = run.point.residual_norm <= FIT_TO_ROUNDING * norm(problem.b)
+    unfinished = run.status in (Status.MAX_ITERATIONS, Status.STALLED, Status.CONVERGED)
+    if solver is not None or fits or not unfinished or run.point.w.shape[1] == 0:
+        return run
+    k = problem.search_rank(run.point.w)
+    return refit(problem, run.point.w, k, rng, tol=tol, trace=trace)
