@@ -20,7 +20,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples/coverage.md"]  # the latter is a part of examples.md
 templates_path = ["_templates"]
 html_math_renderer = "mathml"
 html_theme = "furo"

@@ -12,25 +12,26 @@ from .record import HOME
 
 ORDER = (
     "zero_residual", "stationarity", "curvature", "identifiability", "sampling", "psd_gap",
-    "rank_deficiency", "convex.duality_gap",
+    "rank_deficiency", "convex.duality_gap", "convex.stationarity",
 )  # fmt: skip
-SHORT = {"holds": "holds", "fails": "**fails**", "inconclusive": "open"}
+SHORT = {"holds": "holds", "fails": "**fails**", "inconclusive": "inconclusive"}
+RIGOR = {"proved": "P", "high_probability": "HP", "heuristic": "H"}
 
 
 def table(home: Path = HOME) -> str:
     """Return the table as Markdown."""
     records = [json.loads(path.read_text()) for path in sorted(home.glob("*.json"))]
-    head = ["model (example)", *(name.replace("_", " ") for name in ORDER), "share of time"]
+    head = ["model", "certified", *(name.replace("_", " ") for name in ORDER), "share of time"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for record in records:
         found = {
             (row["certificate"] if row["stage"] == "answer" else f"convex.{row['certificate']}"): row
             for row in record["verdicts"]
         }
-        cells = [f"{record['model']} ({record['name']})"]
+        cells = [record["model"], "yes" if record["certified"] else "no"]
         for name in ORDER:
             row = found.get(name)
-            cells.append("-" if row is None else SHORT[row["verdict"]])
+            cells.append("-" if row is None else f"{SHORT[row['verdict']]} ({RIGOR[row['rigor']]})")
         cells.append(f"{100 * record['certificates_share']:.0f}% of {record['solve_s']:.1f} s")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
