@@ -115,12 +115,21 @@ def _ranklift(problem: Problem) -> Any:
     return rl.estimators.CoordinateRecovery(dimension=2).fit(problem.pairs, problem.distances)
 
 
+def _ranklift_relative(problem: Problem) -> Any:
+    """Tell that the errors are a share of the distance, as they are."""
+    import ranklift as rl
+
+    model = rl.estimators.CoordinateRecovery(dimension=2, error="relative")
+    return model.fit(problem.pairs, problem.distances)
+
+
 def _arguments(problem: Problem) -> tuple[np.ndarray, np.ndarray, int, int]:
     return problem.pairs, problem.distances, len(problem.points), 2
 
 
 METHODS = (
     Method(REFERENCE, _ranklift),
+    Method('ranklift CoordinateRecovery(2, error="relative")', _ranklift_relative),
     Method("classical MDS on shortest paths", lambda p: mds.classical(*_arguments(p))),
     Method("metric MDS on shortest paths", lambda p: mds.metric(*_arguments(p))),
     Method("stress by L-BFGS", lambda p: mds.stress(*_arguments(p))),

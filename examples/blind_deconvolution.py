@@ -43,7 +43,7 @@ def motion_blur() -> np.ndarray:
     blur = np.zeros((WINDOW, WINDOW))
     for t in np.linspace(0, 1, 400):
         x, y = 1 + 6.5 * t, 2 + 5 * t * t
-        blur[int(round(y)), int(round(x))] += 1.0
+        blur[round(y), round(x)] += 1.0
     return blur / blur.sum()
 
 

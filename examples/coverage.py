@@ -24,10 +24,8 @@ def table(home: Path = HOME) -> str:
     head = ["model", "certified", *(name.replace("_", " ") for name in ORDER), "share of time"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for record in records:
-        found = {
-            (row["certificate"] if row["stage"] == "answer" else f"convex.{row['certificate']}"): row
-            for row in record["verdicts"]
-        }
+        prefix = {"answer": "", "convex": "convex."}
+        found = {prefix[row["stage"]] + row["certificate"]: row for row in record["verdicts"]}
         cells = [record["model"], "yes" if record["certified"] else "no"]
         for name in ORDER:
             row = found.get(name)

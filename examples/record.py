@@ -1,7 +1,7 @@
 """What every example leaves behind: a picture and a record of figures and verdicts.
 
-Run one as ``python -m examples.NAME``; ``--output`` chooses the folder (default: docs/examples, whose
-pages show the pictures and whose coverage table is made from the records).
+Run one as ``python -m examples.NAME``; ``--output`` chooses the folder (default: docs/examples: the
+gallery shows the pictures, and its coverage table is made from the records).
 """
 
 from __future__ import annotations

@@ -67,12 +67,28 @@ def row_blocks(
 ) -> Map | None:
     """Return d -> (blocks + shift I)^{-1} d, or None when the operator has no cheap blocks."""
     left, right = problem.parts(w)
-    rows = problem.operator.gram_blocks(right, side="left", weights=weights)
-    columns = problem.operator.gram_blocks(left, side="right", weights=weights)
+    operator, isometry = problem.operator, problem.operator.isometry
+    if isometry is not None:
+        operator, left, right = isometry.base, isometry.embed(left), isometry.embed(right)
+    rows = operator.gram_blocks(right, side="left", weights=weights)
+    columns = operator.gram_blocks(left, side="right", weights=weights)
     if rows is None or columns is None:
         return None
-    blocks = problem.factorization.stack_blocks(rows, columns)
-    return None if blocks is None else block_solver(blocks, shift)
+    factorization, shape = problem.factorization, operator.shape
+    blocks = factorization.stack_blocks(rows, columns)
+    if blocks is None:
+        return None
+    solve = block_solver(blocks, shift)
+    if isometry is None:
+        return solve
+
+    def between(x: Array) -> Array:
+        # Q^T B^{-1} Q for (Q^T B Q)^{-1}: the spans differ by one direction a column.
+        embedded = [isometry.embed(part) for part in factorization.parts(x, problem.shape)]
+        inner = factorization.parts(solve(factorization.join(*embedded)), shape)
+        return factorization.join(*(isometry.project(part) for part in inner))
+
+    return between
 
 
 def mean_blocks(

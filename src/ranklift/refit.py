@@ -15,6 +15,10 @@ from .solvers import GaussNewton, Solver, SolverRun, Stopping, TrustRegion
 from .status import Status
 from .trace import Trace
 
+MISFIT = 1e-6
+"""Gradient relative to the residual at which exact data are taken to have another rank: an error e
+of the factors gives ||J^T J e|| / ||J e||, no less than the inverse condition number of J."""
+
 FIT_TO_ROUNDING = 1e-11
 """Relative residual of an exact fit: far below any shrinkage, above accumulated rounding."""
 
@@ -53,7 +57,7 @@ def refit(
             solver = TrustRegion(float("inf"), max_inner=50) if loose else TrustRegion()
     stopping = Stopping(gradient_tol=1e-4 if loose else tol, max_iterations=20 if loose else 100)
     if exact:
-        stopping = Stopping(gradient_tol=1e-15, max_iterations=100)
+        stopping = Stopping(gradient_tol=1e-15, misfit_tol=MISFIT, max_iterations=100)
     if isinstance(problem.factorization, Signed) and w.shape[1]:
         signature, fixed = problem.factorization.fixed(w)
         posed = replace(problem, factorization=signature)

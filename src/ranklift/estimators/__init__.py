@@ -9,6 +9,7 @@ from .matrix_sensing import MatrixSensing
 from .phase_retrieval import PhaseRetrieval
 from .quadratic_network import QuadraticNetwork
 from .robust_pca import RobustPCA
+from .state_tomography import StateTomography
 
 __all__ = [
     "BackgroundModel",
@@ -20,4 +21,5 @@ __all__ = [
     "PhaseRetrieval",
     "QuadraticNetwork",
     "RobustPCA",
+    "StateTomography",
 ]

@@ -24,11 +24,21 @@ from ..pipeline import recover
 from ..problem import FactorizedProblem
 from ..refit import refit
 from ..result import Recovery
+from ..solvers import TrustRegion
 from ..trace import Callback
 
 SPARE = 2
 """Dimensions beyond the wanted ones in which the search begins: points that are on the wrong side
 of others can then pass around them instead of through them."""
+
+SEARCH = TrustRegion(curvature_tol=float("inf"), max_inner=100)
+"""Local search of the start; its end is judged in the final fit."""
+
+START_TOLERANCE = 1e-6
+"""Relative gradient at which the start is left to the final fit."""
+
+EXACT = 1e-6
+"""Share of the data's size below which the start's residual counts as exact distances."""
 
 SHORTEST_PATHS_LIMIT = 5000
 """Points up to which all shortest paths are found for the start: 200 MB, some 20 s."""
@@ -38,8 +48,8 @@ class CoordinateRecovery(BaseEstimator):
     """Find points whose distances are known for some pairs, and certify them.
 
     Squared distances are linear in the Gram matrix G = P P^T of the centred points P:
-    d_ij^2 = G_ii + G_jj - 2 G_ij. Its rank is the dimension of the space, so that this is a recovery
-    of a positive semidefinite low-rank matrix.
+    d_ij^2 = G_ii + G_jj - 2 G_ij. Its rank is the dimension of the space, so that this recovers a
+    positive semidefinite matrix of low rank.
 
     Parameters
     ----------
@@ -82,9 +92,10 @@ class CoordinateRecovery(BaseEstimator):
 
     Notes
     -----
-    Start: classical scaling of the shortest paths, then a search with two spare dimensions. Memory:
-    n^2 numbers for the shortest paths (up to 5000 points; the regularised stage of ``recover``
-    beyond), else O(m). Distances leave rotations, reflections and shifts free: see ``align``.
+    Start: classical scaling of the shortest paths, then a search with two spare dimensions and
+    equal errors of all distances, then with their own. Memory: n^2 numbers for the shortest paths
+    (up to 5000 points; the convex stage of ``recover`` beyond), else O(m). Distances leave
+    rotations, reflections and shifts free: see ``align``.
     Source of the Gram form: classical scaling (Torgerson); weights and spare dimensions own design.
 
     Examples
@@ -104,6 +115,7 @@ class CoordinateRecovery(BaseEstimator):
         *,
         error: str = "absolute",
         noise: float | str | None = "estimate",
+        regularization: float | str | None = None,
         max_time: float | None = None,
         certify: bool = True,
         random_state: Any = None,
@@ -112,6 +124,7 @@ class CoordinateRecovery(BaseEstimator):
         self.dimension = dimension
         self.error = error
         self.noise = noise
+        self.regularization = regularization
         self.max_time = max_time
         self.certify = certify
         self.random_state = random_state
@@ -154,7 +167,7 @@ class CoordinateRecovery(BaseEstimator):
         if self.error == "relative":
             weights *= float(np.median(distances)) / distances
         operator, b = centred.weighted(weights), weights * distances**2
-        start = self._start(centred, operator, b, pairs, distances, k, seed)
+        start = self._start(centred, weights, pairs, distances, k, seed)
         self.recovery_ = self._final(operator, b, start, k, seed)
         self.rank_ = k
         self._set_points(centred, k)
@@ -169,8 +182,7 @@ class CoordinateRecovery(BaseEstimator):
     def _start(
         self,
         centred: Congruence,
-        operator: Any,
-        b: np.ndarray,
+        weights: np.ndarray,
         pairs: np.ndarray,
         distances: np.ndarray,
         k: int,
@@ -182,14 +194,16 @@ class CoordinateRecovery(BaseEstimator):
             return None
         rng = np.random.default_rng([seed, 1])
         width = min(k + SPARE, count - 1)
-        points = _classical_scaling(pairs, distances, count, width)
-        basis = centred.basis
-        w = np.asarray(basis.rmatmat(points))
-        problem = FactorizedProblem(operator, b, Symmetric())
-        if width > k:
-            w = refit(problem, w, width, rng, loose=True).point.w
-        w = problem.gauge(w)[:, :k]
-        return refit(problem, w, k, rng, tol=1e-10).point.w
+        w = centred.project(_classical_scaling(pairs, distances, count, width))
+        # Equal errors of all distances make the better conditioned problem: it finds the shape.
+        for scale in (0.5 / distances, weights):
+            problem = FactorizedProblem(centred.weighted(scale), scale * distances**2, Symmetric())
+            for columns in sorted({width, k}, reverse=True):
+                w = problem.gauge(w)[:, :columns]
+                w = refit(problem, w, columns, rng, tol=START_TOLERANCE, solver=SEARCH).point.w
+            width = k
+        # Tighter, so that what is left of the residual is noise, if there is any.
+        return refit(problem, w, k, rng, tol=START_TOLERANCE**1.5, solver=SEARCH).point.w
 
     def _final(
         self, operator: Any, b: np.ndarray, start: np.ndarray | None, k: int, seed: int
@@ -199,16 +213,12 @@ class CoordinateRecovery(BaseEstimator):
             residual = operator.apply_product(start, start) - b
             freedom = b.size - Symmetric().degrees_of_freedom(operator.shape, k)
             noise = float(np.linalg.norm(residual) / np.sqrt(max(freedom, 0.1 * b.size)))
-            # The test that ends the regularised path asks for a residual no larger than the noise:
-            # an estimate from that residual itself needs some slack.
-            noise *= 1.02
-            if noise <= 1e-9 * float(np.sqrt(np.mean(b**2))):
+            if noise <= EXACT * float(np.sqrt(np.mean(b**2))):
                 noise = None
-        # With exact data and a start there is nothing for a regularised stage to do.
-        exact = noise is None or noise == 0.0
+        # Without a start (too many points for shortest paths) the convex problem gives one.
+        convex = self.regularization if start is not None else "auto"
         return recover(
-            operator, b, symmetric=True, rank=k, init=start, noise=noise,
-            regularization=None if exact and start is not None else "auto",
+            operator, b, symmetric=True, rank=k, init=start, noise=noise, regularization=convex,
             max_time=self.max_time, certify=self.certify, rng=seed, callback=self.callback,
         )  # fmt: skip
 

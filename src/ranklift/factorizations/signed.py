@@ -126,7 +126,8 @@ class Signed(Factorization):
 
     def fixed(self, w: Array) -> tuple[Signature, Array]:
         """Return the signature of a W, and W without its zero halves for it."""
-        left, right = self.factors(w, (int(w.shape[0]) // 2,) * 2)
+        n = int(w.shape[0]) // 2
+        left, right = self.factors(w, (n, n))
         xp = namespace(w)
         signs = to_numpy(xp.sum(left * right, axis=0)) > 0
         return Signature(tuple(1 if sign else -1 for sign in signs)), left

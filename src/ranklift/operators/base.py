@@ -14,6 +14,7 @@ from ..lowrank import LowRank
 
 if TYPE_CHECKING:
     from .algebra import Combination, Scaled, Weighted
+    from .congruence import Congruence
 
 OPERATORS: dict[str, type[MeasurementOperator]] = {}
 """Every operator class by name: contract tests run over it, saved results are read through it."""
@@ -134,6 +135,14 @@ class MeasurementOperator(ABC):
         shape (n1, k, k); "right" the same for R with fixed L. ``weights`` multiply the squared
         measurements. None when A does not make these blocks cheap; preconditioned solvers then go
         without, and alternating least squares uses conjugate gradients.
+        """
+        return None
+
+    @property
+    def isometry(self) -> Congruence | None:
+        """Return this operator where it is A'(Q X Q^T) with orthonormal columns of Q, else None.
+
+        The row blocks of A', between Q and Q^T, then precondition the Hessian of A.
         """
         return None
 

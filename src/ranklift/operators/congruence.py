@@ -101,6 +101,15 @@ class Congruence(MeasurementOperator):
         """Return the listed measurements in the same basis."""
         return Congruence(self.base.subset(index), self.basis)
 
+    def weighted(self, weights: Array) -> Congruence:
+        """Return the weighted measurements in the same basis."""
+        return Congruence(self.base.weighted(weights), self.basis)
+
+    @property
+    def isometry(self) -> Congruence | None:
+        """Return this operator where its basis is known to be orthonormal."""
+        return self if isinstance(self.basis, CenteringBasis) else None
+
     def canonical(self, b: Array) -> tuple[MeasurementOperator, Array]:
         """Return the base in its fastest order, in the same basis."""
         base, ordered = self.base.canonical(b)
@@ -112,7 +121,8 @@ class Congruence(MeasurementOperator):
         """Return Q x of an array with n rows: factors of X become those of Q X Q^T."""
         return _product(self.basis, x)
 
-    def _project(self, x: Array) -> Array:
+    def project(self, x: Array) -> Array:
+        """Return Q^T x of an array with the base's n rows."""
         return _product(self.basis.T, x)
 
     def _apply_matrix(self, matrix: Array) -> Array:
@@ -129,14 +139,14 @@ class Congruence(MeasurementOperator):
     def adjoint_products(self, y: Array, left: Array, right: Array) -> tuple[Array, Array]:
         """Return the base's products of Q L and Q R, times Q^T."""
         out = self.base.adjoint_products(y, self.embed(left), self.embed(right))
-        return self._project(out[0]), self._project(out[1])
+        return self.project(out[0]), self.project(out[1])
 
     def residual_products(self, left: Array, right: Array, b: Array) -> tuple[Array, Array, Array]:
         """Return the residual and the gradient products through the base's fused ones."""
         residual, out_left, out_right = self.base.residual_products(
             self.embed(left), self.embed(right), b
         )
-        return residual, self._project(out_left), self._project(out_right)
+        return residual, self.project(out_left), self.project(out_right)
 
     def normal_products(
         self,
@@ -156,7 +166,7 @@ class Congruence(MeasurementOperator):
             s,
             curvature,
         )
-        return self._project(out_left), self._project(out_right)
+        return self.project(out_left), self.project(out_right)
 
     # -- saving ------------------------------------------------------------------------------
 

@@ -27,11 +27,15 @@ class Stopping:
         eps_g = ||gradient|| / (||A*(b)||_2 ||W||) at or below this is first-order convergence.
     residual_tol : float, default 1e-13
         ||A(X) - b|| <= residual_tol ||b|| is a fit to rounding (never tested with regularisers).
+    misfit_tol : float, default 0
+        eps_g ||b|| / ||A(X) - b|| at or below this is first-order convergence as well: on the way
+        to an exact fit gradient and residual vanish together, elsewhere the residual stays.
     max_iterations : int, default 500
     """
 
     gradient_tol: float = 1e-8
     residual_tol: float = 1e-13
+    misfit_tol: float = 0.0
     max_iterations: int = 500
 
 
@@ -134,7 +138,10 @@ class Solver(ABC):
                     and state.point.residual_norm <= stopping.residual_tol * b_norm
                 ):
                     state.status = Status.ZERO_RESIDUAL
-                elif eps_g <= stopping.gradient_tol and np.isfinite(problem.loss.smoothness):
+                elif (
+                    eps_g <= stopping.gradient_tol
+                    or eps_g * b_norm <= stopping.misfit_tol * state.point.residual_norm
+                ) and np.isfinite(problem.loss.smoothness):
                     # At a kink a small subgradient says nothing, and a large one is no fault.
                     state = self.at_stationary_point(problem, state)
                     iteration += state.status is None
