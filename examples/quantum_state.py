@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import ranklift as rl
+from ranklift.estimators import StateTomography
 from ranklift.instances import (
-    fidelity,
     ghz_state,
     random_pauli_strings,
     random_state,
@@ -29,11 +29,9 @@ def reconstruct(
     """Return the fidelity with the true state and the recovery from noisy expectation values."""
     operator = rl.operators.PauliSensing(random_pauli_strings(QUBITS, settings, rng))
     exact = operator.apply(rl.LowRank(state, state.conj()))
-    measured = shot_noise(exact, shots, rng)
-    found = rl.recover(operator, measured, symmetric=True, noise=1 / np.sqrt(shots), rng=0)
-    u = found.left
-    size = np.linalg.norm(u)
-    return (fidelity(u / size, state) if size > 0 else 0.0), found
+    model = StateTomography(shots=shots, random_state=0)
+    model.fit(operator, shot_noise(exact, shots, rng))
+    return model.fidelity(state), model.recovery_
 
 
 def main(argv: list[str] | None = None) -> None:

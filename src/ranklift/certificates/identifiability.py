@@ -322,12 +322,12 @@ def _dense(
     # from below once that is taken off; from above the image of the vector has all digits.
     rounding = values.size * np.finfo(float).eps * float(values[-1])
     weights = vectors[:, 0]
-    direction = sum(
-        c * (h_left @ h_right.T) for c, (h_left, h_right) in zip(weights, directions, strict=True)
-    )
+    lefts, rights = zip(*directions, strict=True)
+    scaled = [c * left for c, left in zip(weights, lefts, strict=True)]
+    direction = np.hstack(scaled) @ np.hstack(rights).T
     low = float(np.sqrt(max(values[0] - rounding, 0.0)))
     high = float(np.linalg.norm(jacobian @ weights))
-    return min(low, high), high, np.asarray(direction)
+    return min(low, high), high, direction
 
 
 def _symmetric_tangents(

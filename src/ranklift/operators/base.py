@@ -114,10 +114,13 @@ class MeasurementOperator(ABC):
         slope of the loss (the residual of the squared one); without it this is the Gauss-Newton
         product. ``curvature`` is y -> H y, the loss's Hessian; None is that of the squared loss.
         """
-        xp = namespace(left)
-        y = self.apply_product(
-            xp.concat([d_left, left], axis=1), xp.concat([right, d_right], axis=1)
-        )
+        if left is right and d_left is d_right and self.symmetric:
+            y = 2.0 * self.apply_product(d_left, left)  # one factor: both terms measure the same
+        else:
+            xp = namespace(left)
+            y = self.apply_product(
+                xp.concat([d_left, left], axis=1), xp.concat([right, d_right], axis=1)
+            )
         if curvature is not None:
             y = curvature(y)
         out_left, out_right = self.adjoint_products(y, left, right)

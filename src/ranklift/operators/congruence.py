@@ -121,6 +121,11 @@ class Congruence(MeasurementOperator):
         """Return Q x of an array with n rows: factors of X become those of Q X Q^T."""
         return _product(self.basis, x)
 
+    def _embedded(self, left: Array, right: Array) -> tuple[Array, Array]:
+        """Embed both factors; one that is the other stays so, which operators make use of."""
+        embedded = self.embed(left)
+        return embedded, embedded if right is left else self.embed(right)
+
     def project(self, x: Array) -> Array:
         """Return Q^T x of an array with the base's n rows."""
         return _product(self.basis.T, x)
@@ -130,7 +135,7 @@ class Congruence(MeasurementOperator):
 
     def apply_product(self, left: Array, right: Array) -> Array:
         """Return A(Q L (Q R)^T)."""
-        return self.base.apply_product(self.embed(left), self.embed(right))
+        return self.base.apply_product(*self._embedded(left, right))
 
     def adjoint(self, y: Array) -> _CongruentAdjoint:
         """Return Q^T A*(y) Q by its products."""
@@ -138,14 +143,12 @@ class Congruence(MeasurementOperator):
 
     def adjoint_products(self, y: Array, left: Array, right: Array) -> tuple[Array, Array]:
         """Return the base's products of Q L and Q R, times Q^T."""
-        out = self.base.adjoint_products(y, self.embed(left), self.embed(right))
+        out = self.base.adjoint_products(y, *self._embedded(left, right))
         return self.project(out[0]), self.project(out[1])
 
     def residual_products(self, left: Array, right: Array, b: Array) -> tuple[Array, Array, Array]:
         """Return the residual and the gradient products through the base's fused ones."""
-        residual, out_left, out_right = self.base.residual_products(
-            self.embed(left), self.embed(right), b
-        )
+        residual, out_left, out_right = self.base.residual_products(*self._embedded(left, right), b)
         return residual, self.project(out_left), self.project(out_right)
 
     def normal_products(
@@ -159,12 +162,7 @@ class Congruence(MeasurementOperator):
     ) -> tuple[Array, Array]:
         """Return the Hessian product through the base's fused ones."""
         out_left, out_right = self.base.normal_products(
-            self.embed(left),
-            self.embed(right),
-            self.embed(d_left),
-            self.embed(d_right),
-            s,
-            curvature,
+            *self._embedded(left, right), *self._embedded(d_left, d_right), s, curvature
         )
         return self.project(out_left), self.project(out_right)
 
