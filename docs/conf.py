@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -41,7 +42,10 @@ autodoc_typehints = "none"
 add_module_names = False
 # Base classes are shown; those of others have no link, because their reference indexes lie on the
 # network, which a build must not need.
-nitpick_ignore_regex = [("py:class", r"(abc|enum|sklearn)\..*")]
+nitpick_ignore_regex = [
+    ("py:class", r"(abc|enum|scipy|sklearn)\..*"),
+    ("py:class", r"ranklift\.estimators\.regressor\..*"),  # what the regressors share
+]
 
 
 # -- Formulas as MathML: browsers show it, and a page needs no script from the network
@@ -55,6 +59,19 @@ def _block(translator: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
+# -- Docstrings are written to be read as text: |x| is an absolute value and rank_ an attribute
+_MARKUP = re.compile(r"(``.*?``|`.*?`)|(?<!\\)(\||(?<=\w)_(?=\W|$))")
+
+
+def _plain(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    example = False
+    for number, line in enumerate(lines):
+        example = line.lstrip().startswith(">>>") or (example and bool(line.strip()))
+        if not example and not line.lstrip().startswith(".."):
+            lines[number] = _MARKUP.sub(lambda m: m[1] or "\\" + m[2], line)
+
+
 def setup(app: Any) -> None:
-    """Register the renderer of formulas."""
+    """Register the renderer of formulas and the reader of docstrings."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    app.connect("autodoc-process-docstring", _plain, priority=600)  # after numpydoc

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -256,6 +255,8 @@ class Recovery:
         InputError
             When the operator holds code: save with include_operator=False.
         """
+        from .io.atomic import atomic_path
+
         path = Path(path)
         arrays = {"left": to_numpy(self.left), "right": to_numpy(self.right)}
         document = self.to_dict() | {"version": FILE_VERSION}
@@ -270,14 +271,8 @@ class Recovery:
                 arrays[f"operator.{key}"] = value
         arrays |= {f"extra.{key}": np.asarray(value) for key, value in self.extras.items()}
         arrays["document"] = np.array(json.dumps(document))
-        handle, aside = tempfile.mkstemp(dir=path.parent or ".", suffix=".partial")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, **arrays)  # type: ignore[arg-type]
-            os.replace(aside, path)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
+        with atomic_path(path) as aside, aside.open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
         return path
 
 

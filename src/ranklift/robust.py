@@ -440,7 +440,9 @@ class _Search:
 
     def finish(self, certify: bool) -> Recovery:
         """Certify, and put the answer together."""
-        problem = self.problem.with_loss(self.loss if self.loss is not None else self._huber(1.0))
+        # A problem of its own, in its loss's unit, as an independent check would pose it.
+        loss = self.loss if self.loss is not None else self._huber(1.0)
+        problem = replace(self.problem, loss=loss)
         w = problem.gauge(self.w)
         residual = problem.predict(w) - problem.b
         certificates = {}

@@ -178,6 +178,84 @@ def complete(
 
 
 @app.command()
+def separate(
+    video_or_images: Annotated[
+        Path,
+        typer.Argument(
+            help="A video (needs pip install 'ranklift[video]'), a folder of images, or a .npy or "
+            ".npz file of frames x height x width (x 3)."
+        ),
+    ],
+    background: Annotated[
+        Path | None,
+        typer.Option(
+            help="The background: a video (.mp4, .avi, .mkv; replaced if there) or a new folder. "
+            "With none of --background, --foreground and --mask, the first two are written "
+            "beside the input: .mp4 files for a video, else folders of .png."
+        ),
+    ] = None,
+    foreground: Annotated[
+        Path | None,
+        typer.Option(help="What moves, in its colours on black: a video or a new folder."),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="White where something moves: a video or a new folder; only images are exact."
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rank of the background; by default the one that shows."),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(help="Number of evenly spaced frames to fit, at most.")
+    ] = 60,
+    max_frames: Annotated[
+        int | None, typer.Option(help="Use only so many frames, the first ones.")
+    ] = None,
+    step: Annotated[int, typer.Option(help="Write every STEP-th frame only.")] = 1,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            help="Foreground is what differs by more standard deviations of a pixel's residual."
+        ),
+    ] = 5.0,
+    max_time: Annotated[
+        float | None, typer.Option(help="Seconds after which the best fit is kept.")
+    ] = None,
+    result: Annotated[
+        Path | None, typer.Option(help="Result file of the fit (.npz), for ranklift verify.")
+    ] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Split a video into its background and what moves before it.
+
+    Ctrl-C during the fit uses the best background so far; while frames are written, it closes the
+    files with the frames so far (exit code 3).
+    """
+    with failures(json):
+        from .separate import SeparateOptions, separate_file
+
+        options = SeparateOptions(
+            background=background,
+            foreground=foreground,
+            mask=mask,
+            result=result,
+            rank=rank,
+            sample=sample,
+            threshold=threshold,
+            seed=seed,
+            max_frames=max_frames,
+            step=step,
+            max_time_s=max_time,
+            command=command_line(),
+        )
+        _finish(*separate_file(video_or_images, options, quiet=json), json)
+
+
+@app.command()
 def verify(
     result: Annotated[Path, typer.Argument(help="A result file of ranklift complete.")],
     json: Json = False,
@@ -187,6 +265,195 @@ def verify(
         from .verify import verify_result
 
         _finish(*verify_result(result), json)
+
+
+class Structure(StrEnum):
+    """What is known of the unknown matrix."""
+
+    auto = "auto"
+    general = "general"
+    psd = "psd"
+    indefinite = "indefinite"
+
+
+class LossName(StrEnum):
+    """How fitted measurements are compared with the given ones."""
+
+    squared = "squared"
+    huber = "huber"
+    absolute = "absolute"
+    logistic = "logistic"
+
+
+class Outliers(StrEnum):
+    """What is grossly wrong: single entries or whole columns."""
+
+    entries = "entries"
+    columns = "columns"
+
+
+LossOption = Annotated[
+    LossName,
+    typer.Option(
+        "--loss",
+        help="squared: Gaussian noise; huber: some gross errors, with --threshold; absolute: "
+        "robust, finds gross errors and noise itself; logistic: b of -1 and 1 (1-bit data).",
+    ),
+]
+SenseNoise = Annotated[
+    str,
+    typer.Option(
+        "--noise",
+        help="'auto' (what a problem file says, else by hold-out), 'exact', 'estimate' (by "
+        "hold-out), or the noise's standard deviation.",
+    ),
+]
+
+
+@app.command()
+def sense(
+    problem: Annotated[
+        Path, typer.Argument(help="A problem .npz: arrays by name (below), or of write_problem.")
+    ],
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Rank of the answer; by default it is found.")
+    ] = None,
+    structure: Annotated[
+        Structure,
+        typer.Option(
+            help="psd: positive semidefinite, indefinite: symmetric. 'auto' takes what the file "
+            "says, else psd for vectors, strings and pairs, general for the rest."
+        ),
+    ] = Structure.auto,
+    noise: SenseNoise = "auto",
+    loss: LossOption = LossName.squared,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Of --loss huber, in units of b; by default 1.345 times --noise."),
+    ] = None,
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option(help="Result file, for ranklift verify.")] = Path(
+        "result.npz"
+    ),
+    report: Annotated[Path, typer.Option(help="Report, one HTML file.")] = Path("report.html"),
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
+    factors: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write left, right (X = left right^T; of pairs, left holds the points) and "
+            "singular_values: .npz."
+        ),
+    ] = None,
+    estimate: Annotated[
+        Path | None, typer.Option(help="Also write the full matrix: .npy or .csv.")
+    ] = None,
+    max_time: Annotated[
+        float | None, typer.Option(help="Seconds after which the best answer is kept.")
+    ] = None,
+    tol: Annotated[float, typer.Option(help="Relative tolerance of the refit.")] = 1e-8,
+    json: Json = False,
+) -> None:
+    """Recover a low-rank matrix X from linear measurements of it, and certify the answer.
+
+    The file is written by np.savez. It holds b (or y), m measurements, and one of:
+
+    A (m x n1 x n2, or m x n1*n2 with shape): inner products <A_t, X>
+
+    left (m x n1), right (m x n2): left_t' X right_t
+
+    vectors (m x n, real or complex): v_t X v_t^H; field="real" for a real X
+
+    strings (m, text such as XIZ): Pauli expectation values of a quantum state
+
+    pairs (m x 2), n_points (optional): b are SQUARED distances of points numbered from 0; name
+    them distances instead of b where they are not squared. The answer is centred.
+
+    rows, cols (numbered from 0), shape (optional): single entries
+
+    Optional: noise (standard deviation, 0: exact), symmetric (true: psd; or a --structure), truth
+    (X, for the error only). A too large for the memory is read from the disk.
+    """
+    with failures(json):
+        from .sense import SenseOptions, sense_file
+
+        options = SenseOptions(
+            rank=rank,
+            structure=structure.value,
+            noise=noise,
+            loss=loss.value,
+            threshold=threshold,
+            max_time_s=max_time,
+            tol=tol,
+            seed=seed,
+            output=output,
+            report=None if no_report else report,
+            factors=factors,
+            estimate=estimate,
+            command=command_line(),
+        )
+        _finish(*sense_file(problem, options, quiet=json), json)
+
+
+@app.command()
+def recover(
+    file: Annotated[
+        Path, typer.Argument(help="A table or triplets as of complete, or a problem .npz.")
+    ],
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Rank of the answer; by default it is found.")
+    ] = None,
+    noise: SenseNoise = "auto",
+    robust: Annotated[
+        bool, typer.Option("--robust", help="Some values are grossly wrong: --loss absolute.")
+    ] = False,
+    outliers: Annotated[
+        Outliers,
+        typer.Option(help="With --robust: whether single entries or whole columns are wrong."),
+    ] = Outliers.entries,
+    outliers_file: Annotated[
+        Path | None, typer.Option(help="With --robust: also write the gross errors: .csv.")
+    ] = None,
+    loss: LossOption = LossName.squared,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Of --loss huber, in units of the data; default 1.345 times --noise."),
+    ] = None,
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option(help="Result file, for ranklift verify.")] = Path(
+        "result.npz"
+    ),
+    report: Annotated[Path, typer.Option(help="Report, one HTML file.")] = Path("report.html"),
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
+    max_time: Annotated[
+        float | None, typer.Option(help="Seconds after which the best answer is kept.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Find out what a file is, and do what complete or sense does.
+
+    An incomplete table, triplets or a Matrix Market file: as ranklift complete; with another loss
+    (--robust among them) the values are fitted as they are, without offsets. A problem .npz: as
+    ranklift sense. The result file also holds the gross errors of --robust. Videos and folders of
+    images belong to ranklift separate.
+    """
+    with failures(json):
+        from .recover import recover_file
+        from .sense import SenseOptions
+
+        options = SenseOptions(
+            rank=rank,
+            noise=noise,
+            loss=loss.value,
+            threshold=threshold,
+            outliers=outliers.value,
+            outliers_file=outliers_file,
+            max_time_s=max_time,
+            seed=seed,
+            output=output,
+            report=None if no_report else report,
+            command=command_line(),
+        )
+        _finish(*recover_file(file, options, robust=robust, quiet=json), json)
 
 
 @app.command()

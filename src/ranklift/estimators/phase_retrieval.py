@@ -30,7 +30,7 @@ FIT = 1e-8
 
 
 class PhaseRetrieval(RegressorMixin, BaseEstimator):
-    """Find u from intensities y_i = |<v_i, u>|^2, linear in X = u u^H of rank one.
+    """Find u from intensities ``y_i = |<v_i, u>|^2``, linear in X = u u^H of rank one.
 
     u is determined up to a sign when it is real, up to a global phase when it is complex. The
     component of largest modulus is made real and positive.
@@ -41,7 +41,7 @@ class PhaseRetrieval(RegressorMixin, BaseEstimator):
         What u is; by default like the vectors. A real signal behind complex vectors (an image
         behind diffraction masks) needs about half as many measurements when this is said.
     rank : int, default 1
-        Number of incoherent modes: y_i = sum_k |<v_i, u_k>|^2, found up to a unitary mixture.
+        Number of incoherent modes: ``y_i = sum_k |<v_i, u_k>|^2``, found up to a unitary mixture.
     noise : float, "estimate" or None, default None
         Standard deviation of the noise in y; "estimate" takes it from the residual; None for exact
         intensities.
@@ -113,7 +113,7 @@ class PhaseRetrieval(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         vectors : array, sparse matrix or LinearOperator, shape (m, n)
-            Row i is v_i^H: the intensities are |(V u)_i|^2. Real or complex.
+            Row i is v_i^H: the intensities are ``|(V u)_i|^2``. Real or complex.
         intensities : array, shape (m,)
             Negative ones only where there is noise.
 

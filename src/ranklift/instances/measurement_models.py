@@ -81,7 +81,7 @@ def phase_retrieval(
     noise: float = 0.0,
     rng: np.random.Generator | int | None = None,
 ) -> Instance:
-    """Draw b_i = |v_i u|^2 + w_i with Gaussian row vectors v_i; the truth is M = u u^H.
+    """Draw ``b_i = |v_i u|^2 + w_i`` with Gaussian row vectors v_i; the truth is M = u u^H.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def phase_retrieval(
     -----
     Quadratic forms see the trace apart from the rest, so that no scaling makes these ensembles
     isometries. Here they are on matrices of trace zero: the entries of v_i have variance
-    1 / sqrt(2 m) (real) or 1 / sqrt(m) (complex, E |v_ij|^2), hence E A*A(X) = X + tr(X) I / 2 on
+    1 / sqrt(2 m) (real) or 1 / sqrt(m) (complex, ``E |v_ij|^2``): E A*A(X) = X + tr(X) I / 2 on
     symmetric, and X + tr(X) I on Hermitian X. On M itself E ||A(M)||^2 is 1.5 (real) or 2 (complex)
     times ||M||_F^2. Papers with unit variance have measurements sqrt(2 m) or sqrt(m) times as
     large. Holds m n numbers. Own derivation (fourth moments of Gaussian vectors).

@@ -94,7 +94,9 @@ def random_state(q: int, rank: int, rng: np.random.Generator | int | None = None
 
 
 def ghz_state(q: int) -> np.ndarray:
-    """Return (|0...0> + |1...1>) / sqrt(2) of q qubits, complex, shape (2^q, 1).
+    """Return the Greenberger-Horne-Zeilinger state of q qubits, complex, shape (2^q, 1).
+
+    ``(|0...0> + |1...1>) / sqrt(2)``.
 
     Raises
     ------
@@ -112,7 +114,9 @@ def ghz_state(q: int) -> np.ndarray:
 
 
 def w_state(q: int) -> np.ndarray:
-    """Return (|10...0> + |010...0> + ... + |0...01>) / sqrt(q), complex, shape (2^q, 1).
+    """Return the W state of q qubits, complex, shape (2^q, 1).
+
+    ``(|10...0> + |010...0> + ... + |0...01>) / sqrt(q)``.
 
     Raises
     ------
@@ -192,7 +196,7 @@ def fidelity(u: np.ndarray, v: np.ndarray) -> float:
     Returns
     -------
     float
-        1 for equal states, 0 for orthogonal ones; |<u, v>|^2 of pure states.
+        1 for equal states, 0 for orthogonal ones; ``|<u, v>|^2`` of pure states.
 
     Raises
     ------

@@ -20,10 +20,10 @@ def random_masks(
     *,
     kind: str = "octanary",
 ) -> np.ndarray:
-    """Draw masks for coded diffraction, shape (count, *shape), on a grid of one or more axes.
+    """Draw masks for coded diffraction, shape ``(count, *shape)``, on a grid of one or more axes.
 
     "octanary": b1 b2 with b1 uniform in {1, -1, i, -i} and b2 = sqrt(1/2) with probability 4/5,
-    else sqrt(3) (Candes, Li, Soltanolkotabi, 2015), so that E |mask|^2 = 1; "signs": uniform +-1.
+    else sqrt(3) (Candes, Li, Soltanolkotabi, 2015), so that ``E |mask|^2 = 1``; "signs": +1 or -1.
 
     Raises
     ------
@@ -51,12 +51,12 @@ def random_masks(
 class CodedDiffraction(LinearOperator):
     """Map u to (F(mask_1 u), ..., F(mask_L u)), F the unitary n-d Fourier transform.
 
-    The intensities |.|^2 of its output, as ``QuadraticSensing(CodedDiffraction(masks))``, are what
-    a detector sees behind L masks; no vector of it is ever formed.
+    The intensities ``|.|^2`` of its output, as ``QuadraticSensing(CodedDiffraction(masks))``, are
+    what a detector sees behind L masks; no vector of it is ever formed.
 
     Parameters
     ----------
-    masks : array, shape (L, *grid)
+    masks : array, shape ``(L, *grid)``
         Real or complex; u is the row-major vector of an image on the grid, N points.
 
     Raises

@@ -39,7 +39,7 @@ class PauliSensing(MeasurementOperator):
     -----
     The unknown is complex Hermitian of size n = 2^q; for such X the traces are real, and of any
     other X the real parts are taken. A string is a signed permutation: with bit masks x (letters
-    X, Y) and z (letters Y, Z), P |j> = i^(number of Y) (-1)^|j & z| |j xor x>. So
+    X, Y) and z (letters Y, Z), ``P |j> = i^(number of Y) (-1)^|j & z| |j xor x>``. So
 
         A(L R^T)_s = Re i^(number of Y) sum_j (-1)^|j & z| d_x[j],   d_x[j] = L_j . R_(j xor x),
 

@@ -18,9 +18,9 @@ from .coded_diffraction import CodedDiffraction
 class QuadraticSensing(MeasurementOperator):
     """Measure quadratic forms: A(X)_i = v_i X v_i^H with v_i the rows of ``vectors``.
 
-    For X = u u^H these are the intensities |(V u)_i|^2 of phase retrieval; for a covariance matrix
-    the energies of its sketches; for X = U1 U1^T - U2 U2^T the outputs of a network with quadratic
-    activation. Real vectors and X: x_i^T X x_i.
+    For X = u u^H these are the intensities ``|(V u)_i|^2`` of phase retrieval; for a covariance
+    matrix the energies of its sketches; for X = U1 U1^T - U2 U2^T the outputs of a network with
+    quadratic activation. Real vectors and X: x_i^T X x_i.
 
     Parameters
     ----------

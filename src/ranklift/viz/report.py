@@ -75,7 +75,7 @@ def build_report(recovery: Any, context: ReportContext | None = None) -> str:
     context = ReportContext() if context is None else context
     observed, fitted = _observed_and_fitted(recovery, context)
     sections = [
-        _answer(recovery, context),
+        _answer(recovery, context, observed, fitted),
         _asked(recovery, context),
         _plots(recovery, context, observed, fitted),
         _selection(recovery, context),
@@ -119,13 +119,32 @@ def _observed_and_fitted(recovery: Any, context: ReportContext) -> tuple[Any, An
     return recovery.measurements, recovery.operator.apply(recovery.matrix)
 
 
-def _answer(recovery: Any, context: ReportContext) -> str:
+def _unit(recovery: Any) -> str:
+    """Return what the measurements are called: entries of the matrix, or anything else."""
+    from ..certificates.sampling import sampled_entries
+    from ..operators import IdentitySensing
+
+    operator = recovery.operator
+    if operator is None or isinstance(operator, IdentitySensing):
+        return "entries"
+    return "measurements" if sampled_entries(operator) is None else "entries"
+
+
+def _one_bit(recovery: Any) -> bool:
+    return type(recovery.loss).__name__ == "Logistic"
+
+
+def _answer(recovery: Any, context: ReportContext, observed: Any, fitted: Any) -> str:
     line = headline(recovery)
     elapsed = recovery.wall_time if context.elapsed_s is None else context.elapsed_s
     tiles = [(str(recovery.rank), "rank of the answer")]
     if context.holdout_observed is not None and len(context.holdout_observed):
         error = rmse(context.holdout_observed, context.holdout_fitted)
         tiles.append((number(error), "RMSE on held-out entries"))
+    elif _one_bit(recovery):
+        if fitted is not None:
+            share = float(np.mean(np.asarray(observed) * np.asarray(fitted) > 0))
+            tiles.append((f"{100 * share:.3g} %", "of the outcomes on the fitted side"))
     elif recovery.relative_residual is not None:
         tiles.append((number(recovery.relative_residual), "relative residual"))
     if recovery.convex is not None:
@@ -191,21 +210,15 @@ def _plots(recovery: Any, context: ReportContext, observed: Any, fitted: Any) ->
             (
                 "Observed against fitted",
                 plots.observed_against_fitted(observed, fitted),
-                f"The {len(observed):,} entries that were fitted"
-                + (f" ({plots.SAMPLE:,} drawn)." if len(observed) > plots.SAMPLE else "."),
+                f"The {len(observed):,} {_unit(recovery)} that were fitted"
+                + (f" ({plots.SAMPLE:,} drawn)." if len(observed) > plots.SAMPLE else ".")
+                + _one_bit_words(recovery),
             )
         )
         residuals = np.asarray(observed, dtype=np.float64) - np.asarray(fitted, dtype=np.float64)
-        figures.append(
-            (
-                "Residuals",
-                plots.residual_histogram(residuals),
-                (
-                    f"Root mean square {number(rmse(observed, fitted))}. Skew or heavy tails mean "
-                    "that least squares is not the natural loss for these data."
-                ),
-            )
-        )
+        if not _one_bit(recovery):
+            text = f"Root mean square {number(rmse(observed, fitted))}. {_tails(recovery)}"
+            figures.append(("Residuals", plots.residual_histogram(residuals), text))
     body = "".join(
         f"<figure><h3>{title}</h3>{svg}<figcaption>{html.escape(text)}</figcaption></figure>"
         for title, svg, text in figures
@@ -213,12 +226,33 @@ def _plots(recovery: Any, context: ReportContext, observed: Any, fitted: Any) ->
     return f'<section><h2>How it went</h2><div class="plots">{body}</div></section>'
 
 
+def _one_bit_words(recovery: Any) -> str:
+    """Return what the fitted value of a 1-bit measurement means."""
+    if not _one_bit(recovery):
+        return ""
+    return (
+        " Each was -1 or 1; the fitted value z gives 1 the probability 1 / (1 + exp(-z)), so that "
+        "outcomes and values need only have the same sign."
+    )
+
+
+def _tails(recovery: Any) -> str:
+    """Return what heavy tails of the residuals mean for the loss that was minimised."""
+    if type(recovery.loss).__name__ == "Squared":
+        return "Skew or heavy tails mean that least squares is not the natural loss for these data."
+    return (
+        "Gross errors lie far outside, in the tails, and hardly move this robust fit; the plot "
+        "shows the central 99.8 %."
+    )
+
+
 def _selection(recovery: Any, context: ReportContext) -> str:
     found = context.selection or recovery.holdout
     if not found:
         return ""
+    unit = _unit(recovery)
     facts = {
-        "Share held out": f"{100 * found['share']:.3g} % of the entries",
+        "Share held out": f"{100 * found['share']:.3g} % of the {unit}",
         "Regularisation chosen": number(found["regularization"]),
         "Best rank of a refit": "none" if found["refit_error"] is None else str(found["rank"]),
         "Hold-out RMSE, regularised fit": number(found["convex_error"]),
@@ -226,6 +260,8 @@ def _selection(recovery: Any, context: ReportContext) -> str:
         if found["refit_error"] is None
         else number(found["refit_error"]),
     }
+    if unit != "entries" and found["refit_error"] is None:
+        facts["Hold-out RMSE, refit"] = "not tried: too few measurements"
     if "baseline_error" in found:
         facts["Hold-out RMSE, offsets alone"] = number(found["baseline_error"])
     path = [(float(row[0]), float(row[-1])) for row in found.get("path", ())]
@@ -233,17 +269,18 @@ def _selection(recovery: Any, context: ReportContext) -> str:
     if len(path) > 1:
         # the path was run on the train entries; the chosen value is scaled to all of them
         least = min(path, key=lambda point: point[1])[0]
-        svg = plots.holdout_path(path, least, unit="regularisation on the train entries")
+        svg = plots.holdout_path(path, least, unit=f"regularisation on the train {unit}")
         figure = (
             f"<figure>{svg}<figcaption>The error along the path of regularisation values "
-            "that were tried, on the train entries; the value chosen there is scaled to all "
-            "entries.</figcaption></figure>"
+            f"that were tried, on the train {unit}; the value chosen there is scaled to all "
+            f"{unit}.</figcaption></figure>"
         )
     return (
         "<section><h2>How regularisation and rank were chosen</h2>"
-        "<p>By the error on entries held out for this purpose; the final fit uses all of them. "
-        "Having guided the choice, this error is slightly too good. It is in the units of the "
-        "fit: where columns were scaled, in units of their spread.</p>"
+        f"<p>By the error on {unit} held out for this purpose; the final fit uses all of them. "
+        "Having guided the choice, this error is slightly too good. It is in the units of the fit"
+        + (": where columns were scaled, in units of their spread" if unit == "entries" else "")
+        + ".</p>"
         f'<div class="plots"><div>{_facts(facts)}</div>{figure}</div></section>'
     )
 
@@ -285,7 +322,8 @@ def _certificates(recovery: Any) -> str:
 def _card(name: str, report: Any, of: str) -> str:
     verdict = str(getattr(report.verdict, "value", report.verdict))
     rigor = str(getattr(report.rigor, "value", report.rigor))
-    words = meaning(name, report.statement)
+    # the count of measurements alone knows no rows and columns
+    words = meaning(name, report.statement, entries="connected_parts" in report.details)
     facts = {
         "What it says" if verdict == "holds" else "What it would say": words.says,
         "What it does not say": words.does_not_say,

@@ -57,14 +57,14 @@ MEANINGS: Mapping[str, Meaning] = {
     ),
     "identifiability": Meaning(
         "Locally unique",
-        "The observed entries determine the answer among nearby matrices of the same rank. One "
+        "The observed values determine the answer among nearby matrices of the same rank. One "
         "over the measured number limits how much noise in the data is amplified.",
         "That no different matrix of this rank, far away, fits equally well.",
         "If inconclusive, the bound was too weak or the problem too large to decide. If it fails, "
-        "other matrices nearby fit as well: lower the rank or collect more entries.",
+        "other matrices nearby fit as well: lower the rank or collect more data.",
     ),
     "sampling": Meaning(
-        "Enough entries everywhere",
+        "Enough data in the right places",
         "Each row and column has at least as many entries as the rank, and the entries link all "
         "rows and columns together. Both are necessary for a unique answer.",
         "That they are sufficient.",
@@ -85,8 +85,23 @@ MEANINGS: Mapping[str, Meaning] = {
 }
 
 
-def meaning(name: str, statement: str) -> Meaning:
-    """Return the words of a certificate; one without an entry speaks by its own statement."""
+COUNTED = Meaning(
+    "Enough data in the right places",
+    "There are at least as many measurements as a matrix of this rank has degrees of freedom. "
+    "This is necessary for a unique answer.",
+    "That they are sufficient.",
+    "Measurements are missing: what they leave open is filled by the preference for low rank.",
+)
+"""The words of ``sampling`` where measurements are no entries, and have no rows and columns."""
+
+
+def meaning(name: str, statement: str, *, entries: bool = True) -> Meaning:
+    """Return the words of a certificate; one without an entry speaks by its own statement.
+
+    Without `entries` the measurements are others than entries of the matrix.
+    """
+    if name == "sampling" and not entries:
+        return COUNTED
     plain = name.replace("_", " ").capitalize()
     return MEANINGS.get(name, Meaning(plain, statement, "More than its statement."))
 
@@ -122,6 +137,10 @@ def headline(recovery: Any) -> Headline:
             parts.append(f"and {recovery.choice}")
         elif _holds(answer, "curvature"):
             parts.append(f"and the rank-{recovery.rank} refit is a local best fit")
+    elif certified and (_holds(answer, "psd_gap") or _holds(answer, "rank_deficiency")):
+        parts.append("the fit is globally optimal among positive semidefinite matrices")
+        if _holds(answer, "identifiability"):
+            parts.append("and no nearby matrix of this rank fits equally well")
     if certified and parts:
         return Headline(True, "Certified", _sentence(parts))
     failed = [name for name, report in _all(recovery) if _value(report.verdict) != "holds"]
