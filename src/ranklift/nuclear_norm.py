@@ -28,6 +28,9 @@ PRUNE = 1e-7
 CONTINUATION_GAP = 1e-2
 """Relative gap at which an intermediate lambda of a path is left: its answer is only a start."""
 
+STATIONARY = 1e-4
+"""eps_g of a certified solution: its gap alone would allow for ten times as much."""
+
 LIFTING_STEPS = 2
 """Newton steps between lifts: converging at a rank that still has to grow is wasted."""
 
@@ -105,7 +108,7 @@ def solve_nuclear_norm(
     if regularization >= problem.scale:
         w = w[:, :0]  # 0 is optimal from ||A*(b)|| on, and a search towards it converges slowly
     best: NuclearNormRun | None = None
-    stalls, lifting = 0, False
+    stalls, lifting, polished = 0, False, False
     for round_number in range(max_rounds):
         status = Status.CONVERGED
         if w.shape[1]:
@@ -137,7 +140,11 @@ def solve_nuclear_norm(
         else:
             stalls += 1
         if reached <= tolerance:
-            return best
+            point = shrunk.evaluate(best.w)
+            if polished or not certified or shrunk.relative_gradient(point) <= STATIONARY:
+                return best
+            accuracy, polished = 0.3 * STATIONARY * problem.scale / regularization, True
+            continue
         if status in (Status.USER_STOP, Status.MAX_TIME):
             return replace(best, status=status)
         if stop_at_rank is not None and w.shape[1] >= stop_at_rank:

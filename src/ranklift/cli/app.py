@@ -257,7 +257,7 @@ def separate(
 
 @app.command()
 def verify(
-    result: Annotated[Path, typer.Argument(help="A result file of ranklift complete.")],
+    result: Annotated[Path, typer.Argument(help="A result file of ranklift, or of Recovery.save.")],
     json: Json = False,
 ) -> None:
     """Recompute every check of a result file from its data and factors alone."""

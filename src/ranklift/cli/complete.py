@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FileFormatError, InputError, RankError
+from ..errors import InputError, RankError
 from ..io import IncompleteMatrix, atomic_path, read_incomplete, write_completed
-from ..io.atomic import check_writable
 from ..io.read import available_memory
 from ..io.write import check_completed
 from .console import Watch, collected_warnings
 from .fit import Fit, fit_matrix
+from .outputs import check_outputs
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,15 @@ class CompleteOptions:
             raise InputError(f"--max-time {self.max_time_s:g}", "use a positive number of seconds")
 
     def check_outputs(self, file: Path | None = None) -> None:
-        """Raise FileFormatError for outputs that cannot be written or would overwrite the input.
-
-        Raises
-        ------
-        FileFormatError
-        """
-        outputs = [path for path in (self.output, self.report, self.completed) if path]
-        for path in outputs:
-            check_writable(path)
-            if file is not None and path.exists() and file.exists() and path.samefile(file):
-                raise FileFormatError(f"{path} is the input file", "name another output file")
-        if len({path.resolve() for path in outputs}) < len(outputs):
-            raise FileFormatError("two outputs have the same name", "name each output differently")
-        if self.output.suffix.lower() != ".npz":
-            raise FileFormatError(f"--output {self.output}", "use a name that ends in .npz")
+        """Raise FileFormatError for outputs that cannot be written or would overwrite the input."""
+        check_outputs(
+            {
+                "--output": (self.output, (".npz",)),
+                "--report": (self.report, ()),
+                "--completed": (self.completed, ()),
+            },
+            file,
+        )
 
 
 def complete_file(

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FileFormatError, InputError, RankError
+from ..errors import InputError, RankError
 from ..io import Problem, atomic_path, read_problem
-from ..io.atomic import check_writable
 from ..operators import (
     DistanceSensing,
     MeasurementOperator,
 )
 from .console import Watch, collected_warnings
 from .estimate import check_estimate, write_estimate, write_factors, write_outliers
+from .outputs import check_outputs
 from .solve import innermost, solve
 
 if TYPE_CHECKING:
@@ -110,32 +110,17 @@ class SenseOptions:
         return level
 
     def check_outputs(self, file: Path) -> None:
-        """Raise FileFormatError for outputs that cannot be written or would overwrite the input.
-
-        Raises
-        ------
-        FileFormatError
-        """
-        suffixes = {
-            "--output": (self.output, (".npz",)),
-            "--report": (self.report, None),
-            "--factors": (self.factors, (".npz",)),
-            "--estimate": (self.estimate, (".npy", ".csv")),
-            "--outliers-file": (self.outliers_file, (".csv",)),
-        }
-        paths = [path for path, _ in suffixes.values() if path is not None]
-        for option, (path, known) in suffixes.items():
-            if path is None:
-                continue
-            check_writable(path)
-            if path.exists() and file.exists() and path.samefile(file):
-                raise FileFormatError(f"{path} is the input file", "name another output file")
-            if known and path.suffix.lower() not in known:
-                raise FileFormatError(
-                    f"{option} {path}", f"use a name that ends in {' or '.join(known)}"
-                )
-        if len({path.resolve() for path in paths}) < len(paths):
-            raise FileFormatError("two outputs have the same name", "name each output differently")
+        """Raise FileFormatError for outputs that cannot be written or would overwrite the input."""
+        check_outputs(
+            {
+                "--output": (self.output, (".npz",)),
+                "--report": (self.report, ()),
+                "--factors": (self.factors, (".npz",)),
+                "--estimate": (self.estimate, (".npy", ".csv")),
+                "--outliers-file": (self.outliers_file, (".csv",)),
+            },
+            file,
+        )
 
 
 def sense_file(

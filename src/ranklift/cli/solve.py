@@ -13,8 +13,6 @@ from ..io import Problem
 from ..io.problem import STRUCTURES
 from ..operators import (
     DistanceSensing,
-    EntrySampling,
-    IdentitySensing,
     MeasurementOperator,
     QuadraticSensing,
 )
@@ -28,11 +26,6 @@ Observer = Callable[[Any], bool]
 EXACT = 1e-7
 """Noise found by hold-out, as a share of the root mean square of b, below which the data are fitted
 once more as exact ones: the residual is then certified down to rounding."""
-
-SPARSITY = 6.0
-"""gamma of the absolute loss times ||A*(signs)||_2, for other measurements than entries. Of 32
-instances of rank 2 (dense 9 x 7 and 20 x 15, bilinear, quadratic; a twentieth of the measurements
-wrong), 14, 15, 21, 25, 26, 27 were recovered at 2, 3, 4, 5, 6, 8 with robust_pca's noise found."""
 
 
 def solve(problem: Problem, options: SenseOptions, callback: Observer) -> Recovery:
@@ -59,7 +52,7 @@ def solve(problem: Problem, options: SenseOptions, callback: Observer) -> Recove
     if options.loss == "absolute":
         return robust_pca(
             operator, b, rank=options.rank, noise="estimate" if noise == "auto" else noise,
-            outliers=options.outliers, sparsity=_sparsity(problem, options), **common,
+            outliers=options.outliers, **common,
         )  # fmt: skip
     common |= {"symmetric": _structure(problem, options), "tol": options.tol}
     if options.loss == "logistic":
@@ -124,16 +117,3 @@ def _threshold(options: SenseOptions, noise: float | str) -> float:
         "add --threshold in units of b; or --noise with a standard deviation, of which it is then "
         f"{EFFICIENT:g}; or use --loss absolute, which finds both",
     )
-
-
-def _sparsity(problem: Problem, options: SenseOptions) -> float | None:
-    """Return gamma by the size of the operator: the default of robust_pca is that of entries."""
-    from ..losses import Absolute
-    from ..noise import noise_level
-    from ..pipeline import make_generator, pose
-
-    if options.outliers != "entries" or innermost(problem.operator, EntrySampling, IdentitySensing):
-        return None
-    posed = pose(problem.operator, problem.b, False, Absolute(1.0))
-    level = noise_level(posed, 0.0, make_generator(options.seed))
-    return SPARSITY / level if level > 0 else None

@@ -116,7 +116,8 @@ class FrameWriter:
             from PIL import Image
 
             self._aside.mkdir(exist_ok=True)
-            Image.fromarray(frame).save(self._aside / f"{self.count:06d}.png")
+            # Level 1: four times as fast as the default, files a sixth larger (vtest.avi).
+            Image.fromarray(frame).save(self._aside / f"{self.count:06d}.png", compress_level=1)
         self.count += 1
 
     def _append_to_video(self, frame: Frame) -> None:

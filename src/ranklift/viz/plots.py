@@ -164,7 +164,7 @@ def observed_against_fitted(observed: Any, fitted: Any, *, title: str = "observe
                                 linewidths=0.2, extent=(low, high, low, high),
                                 rasterized=True)  # fmt: skip
             bar = figure.colorbar(cells, ax=axes, pad=0.01, aspect=30)
-            bar.set_label("entries in a cell")
+            bar.set_label("measurements in a cell")
             bar.outline.set_visible(False)  # type: ignore[union-attr]
         else:
             axes.plot(x, y, "o", color=BLUE, ms=4, alpha=0.55, mec="none")
@@ -199,7 +199,7 @@ def residual_histogram(residuals: Any) -> str:
             curve = np.exp(-0.5 * ((t - mean) / spread) ** 2) / (spread * np.sqrt(2 * np.pi))
             axes.plot(t, width * curve, color=AMBER, lw=1.4, label="normal curve")
         axes.set_xlabel("observed minus fitted")
-        axes.set_ylabel("share of the entries")
+        axes.set_ylabel("share of the measurements")
         _legend_above(axes)
 
     return draw(paint, label="histogram of the residuals")
