@@ -277,9 +277,21 @@ def test_distances_are_those_of_scipy(rng):
 def test_distances_in_many_chunks(monkeypatch, rng):
     points = rng.standard_normal((12, 3))
     operator = DistanceSensing(*all_pairs(12, rng), 12)
-    expected = operator.apply_product(points, points)
-    monkeypatch.setattr(distance, "CHUNK_NUMBERS", 10)
-    np.testing.assert_array_equal(operator.apply_product(points, points), expected)
+    y = rng.standard_normal(operator.num_measurements)
+    whole = [
+        operator.apply_product(points, points),
+        operator.adjoint_products(y, points, points)[0],
+        operator.gram_blocks(points, side="left"),
+    ]
+    monkeypatch.setattr(distance, "SERIAL_WORK", 0)
+    chunks = [
+        operator.apply_product(points, points),
+        operator.adjoint_products(y, points, points)[0],
+        operator.gram_blocks(points, side="left"),
+    ]
+    for one, other in zip(chunks, whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert_close(whole[1], operator.adjoint(y) @ points, 1e-13)
 
 
 def test_far_points_keep_their_digits(rng):

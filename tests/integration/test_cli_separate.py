@@ -235,6 +235,14 @@ def test_a_broken_frame_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
     assert names(tmp_path) == ["clip.npy", "street"]
 
 
+def test_the_report_of_the_fit_is_one_page(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("clip.npy", "--mask", "m", "--rank", "1", "--report", "r.html", "--json")
+    page = (tmp_path / "r.html").read_text()
+    assert code == 0 and json.loads(out)["files"]["report"] == "r.html"
+    assert "Background of clip.npy" in page and "Best possible regularised fit" in page
+    assert page.rstrip().endswith("</html>")
+
+
 def test_a_full_disk_leaves_nothing_behind(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -227,6 +227,7 @@ def separate(
     result: Annotated[
         Path | None, typer.Option(help="Result file of the fit (.npz), for ranklift verify.")
     ] = None,
+    report: Annotated[Path | None, typer.Option(help="Report of the fit, one HTML file.")] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -243,6 +244,7 @@ def separate(
             foreground=foreground,
             mask=mask,
             result=result,
+            report=report,
             rank=rank,
             sample=sample,
             threshold=threshold,

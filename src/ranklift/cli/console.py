@@ -180,3 +180,18 @@ class Watch(AbstractContextManager[Any]):
             raise KeyboardInterrupt
         self.stop_requested = True
         note("stopping: keeping the best answer so far (Ctrl-C again to abandon it)")
+
+
+def certificate_lines(recovery: Any) -> list[str]:
+    """Return one line a certificate, the regularised stage's by "convex.name"."""
+    from ..viz.words import meaning
+
+    reports = list(recovery.certificates.items())
+    if recovery.convex is not None:
+        reports += [(f"convex.{name}", r) for name, r in recovery.convex.certificates.items()]
+    return [
+        f"  {report.verdict.value.upper():<12} "
+        f"{meaning(name.split('.')[-1], report.statement).title} ({name}): "
+        f"measured {report.measured:.3g}, threshold {report.threshold:.3g}"
+        for name, report in reports
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from ..operators import (
     DistanceSensing,
     MeasurementOperator,
 )
-from .console import Watch, collected_warnings
+from .console import Watch, certificate_lines, collected_warnings
 from .estimate import check_estimate, write_estimate, write_factors, write_outliers
 from .outputs import check_outputs
 from .solve import innermost, solve
@@ -328,18 +328,3 @@ def _text(problem: Problem, recovery: Recovery, values: Mapping[str, Any], struc
     lines += [f"note: {message}" for message in values["warnings"]]
     lines.append("wrote " + ", ".join(values["files"].values()))
     return "\n".join(lines)
-
-
-def certificate_lines(recovery: Recovery) -> Iterable[str]:
-    """Return one line a certificate, the regularised stage's by "convex.name"."""
-    from ..viz.words import meaning
-
-    reports = list(recovery.certificates.items())
-    if recovery.convex is not None:
-        reports += [(f"convex.{name}", r) for name, r in recovery.convex.certificates.items()]
-    return [
-        f"  {report.verdict.value.upper():<12} "
-        f"{meaning(name.split('.')[-1], report.statement).title} ({name}): "
-        f"measured {report.measured:.3g}, threshold {report.threshold:.3g}"
-        for name, report in reports
-    ]

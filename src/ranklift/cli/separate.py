@@ -18,7 +18,7 @@ from ..io.atomic import atomic_path, check_writable
 from ..io.frame_writer import VIDEO_SUFFIXES, FrameWriter
 from ..io.frames import Frames, open_frames
 from ..io.video import VideoFrames
-from .console import Watch, collected_warnings, note
+from .console import Watch, certificate_lines, collected_warnings, note
 
 if TYPE_CHECKING:
     from ..estimators.background import BackgroundModel
@@ -43,6 +43,8 @@ class SeparateOptions:
         the input: .mp4 for a video, folders otherwise.
     result : Path, optional
         .npz file of the fit, for ``ranklift verify``.
+    report : Path, optional
+        HTML report of the fit.
     rank, sample, threshold, seed
         As in ``BackgroundModel``.
     max_frames : int, optional
@@ -59,6 +61,7 @@ class SeparateOptions:
     foreground: Path | None = None
     mask: Path | None = None
     result: Path | None = None
+    report: Path | None = None
     rank: int | None = None
     sample: int = 60
     threshold: float = 5.0
@@ -121,6 +124,8 @@ class SeparateOptions:
             named["--result"] = check_writable(self.result)
             if self.result.suffix.lower() != ".npz":
                 raise FileFormatError(f"--result {self.result}", "use a name that ends in .npz")
+        if self.report is not None:
+            named["--report"] = check_writable(self.report)
         for option, path in named.items():
             if path.exists() and path.samefile(source):
                 raise FileFormatError(f"{option} {path} is the input", "name another output")
@@ -250,6 +255,11 @@ def separate_file(
                 recovery.extras |= _extras(model)
                 recovery.provenance |= _provenance(frames, options)
                 recovery.save(stack.enter_context(atomic_path(options.result)))
+            if options.report is not None:
+                from ..viz import write_report
+
+                page = stack.enter_context(atomic_path(options.report))
+                write_report(page, recovery, _context(frames, model, options, fit_s, warnings))
             writers = {kind: stack.enter_context(writer) for kind, writer in made.items()}
             stack.callback(watch.close)
             watch.phase("closing the files with the frames so far")
@@ -257,6 +267,8 @@ def separate_file(
     files = {kind: str(output) for kind, output in outputs.items()}
     if options.result is not None:
         files["result"] = str(options.result)
+    if options.report is not None:
+        files["report"] = str(options.report)
     values = {
         **recovery.to_dict(),
         "certified": bool(recovery.certified),
@@ -365,6 +377,35 @@ def _write(
     return Pass(done, share, time.perf_counter() - started, complete)
 
 
+def _context(
+    frames: Frames,
+    model: BackgroundModel,
+    options: SeparateOptions,
+    fit_s: float,
+    warnings: list[str],
+) -> Any:
+    from ..viz import ReportContext
+
+    fitted = model.recovery_
+    pixels, sampled = fitted.left.shape[0], model.frame_indices_.size
+    return ReportContext(
+        title=f"Background of {frames.path.resolve().name}",
+        data={
+            "Data": str(frames.path),
+            "Frames": f"{frames.count:,} of {frames.height} x {frames.width}",
+            "Fitted": f"{sampled} frames at {pixels:,} random pixels; the other pixels follow "
+            "from the coefficients",
+        },
+        parameters={
+            "Rank": "searched for" if options.rank is None else f"{options.rank}, given",
+            "Threshold": f"{options.threshold:g} standard deviations",
+            "Seed": str(options.seed),
+        },
+        elapsed_s=fit_s,
+        warnings=warnings,
+    )
+
+
 def _extras(model: BackgroundModel) -> dict[str, np.ndarray]:
     """Return what makes up the background of all pixels: basis @ coefficients."""
     return {
@@ -386,7 +427,7 @@ def _provenance(frames: Frames, options: SeparateOptions) -> dict[str, Any]:
 
 
 def _text(frames: Frames, recovery: Recovery, values: Mapping[str, Any]) -> str:
-    from ..viz.words import headline, meaning
+    from ..viz.words import headline
 
     line = headline(recovery)
     colour = "gray" if frames.channels == 1 else "colour"
@@ -401,15 +442,7 @@ def _text(frames: Frames, recovery: Recovery, values: Mapping[str, Any]) -> str:
         f"{values['frames_written']:,} frames, {values['frames_per_s']:.1f} frames a second",
         f"{line.badge.upper()}: {line.sentence}",
     ]
-    reports = list(recovery.certificates.items())
-    if recovery.convex is not None:
-        reports += [(f"convex.{name}", r) for name, r in recovery.convex.certificates.items()]
-    for name, report in reports:
-        title = meaning(name.split(".")[-1], report.statement).title
-        lines.append(
-            f"  {report.verdict.value.upper():<12} {title} ({name}): measured "
-            f"{report.measured:.3g}, threshold {report.threshold:.3g}"
-        )
+    lines += certificate_lines(recovery)
     lines += [f"note: {message}" for message in values["warnings"]]
     if not values["complete"]:
         lines.append("INCOMPLETE: stopped by Ctrl-C, later frames are missing from the files")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +17,12 @@ from ..errors import (
     ShapeError,
     UnobservedError,
 )
+from ..threads import CHUNKS, SERIAL_WORK, run_chunks
 from .base import MeasurementOperator
 from .entries import _indices
 
 if TYPE_CHECKING:
     from .congruence import Congruence
-
-CHUNK_NUMBERS = 2**17
-"""Numbers of one intermediate array (1 MiB): differences of pairs are made in cache."""
 
 
 class DistanceSensing(MeasurementOperator):
@@ -51,7 +50,7 @@ class DistanceSensing(MeasurementOperator):
 
     Notes
     -----
-    apply costs 2 m k multiply-adds: (L_i - L_j) . (R_i - R_j), pair by pair, in chunks. The adjoint
+    apply costs 2 m k multiply-adds: (L_i - L_j) . (R_i - R_j), pair by pair. The adjoint
     is the graph Laplacian of the pairs with weights y, sparse with 2 m + n entries; its pattern is
     made once. Memory: 24 m + 20 n bytes. Distances do not change when all points move by one
     vector: A(G) = A(G + 1 a^T + a 1^T) for every a, so A has a kernel on Gram matrices, and a
@@ -185,16 +184,32 @@ class DistanceSensing(MeasurementOperator):
 
     def apply_product(self, left: Array, right: Array) -> Array:
         """Return (L_i - L_j) . (R_i - R_j) for every pair."""
-        a, b = to_numpy(left), to_numpy(right)
+        from ..kernels import pair_distances as kernels
+
+        a, b = _rows(left), _rows(right)
         out = np.empty(self.num_measurements, dtype=np.result_type(a, b))
-        step = max(1, CHUNK_NUMBERS // max(1, a.shape[1]))
-        for lo in range(0, out.size, step):
-            part = slice(lo, lo + step)
-            i, j = self.rows[part], self.cols[part]
-            d = np.take(a, i, axis=0) - np.take(a, j, axis=0)
-            e = d if b is a else np.take(b, i, axis=0) - np.take(b, j, axis=0)
-            out[part] = np.einsum("tc,tc->t", d, e)
+        self._run(
+            np.linspace(0, out.size, CHUNKS + 1),
+            a.shape[1] * out.size,
+            lambda lo, hi: kernels.product(self.rows, self.cols, a, b, out, lo, hi),
+        )
         return like(out, left)
+
+    def _run(self, bounds: np.ndarray, work: int, kernel: Callable[[int, int], None]) -> None:
+        """Run a kernel over the ranges between the bounds, side by side where that pays."""
+        edges = bounds.astype(int)
+        if work <= SERIAL_WORK:
+            kernel(int(edges[0]), int(edges[-1]))
+        else:
+            run_chunks(lambda c: kernel(int(edges[c]), int(edges[c + 1])), len(edges) - 1)
+
+    @cached_property
+    def _point_bounds(self) -> np.ndarray:
+        """Bounds of chunks of points with about as many pairs each."""
+        wanted = np.linspace(0, self._indptr[-1], CHUNKS + 1)
+        bounds = np.searchsorted(self._indptr, wanted)
+        bounds[-1] = self.shape[0]
+        return bounds
 
     def adjoint(self, y: Array) -> sparse.csr_array:
         """Return the Laplacian sum_t y_t (e_i - e_j) (e_i - e_j)^T of the pairs, sparse."""
@@ -205,27 +220,40 @@ class DistanceSensing(MeasurementOperator):
 
     def adjoint_products(self, y: Array, left: Array, right: Array) -> tuple[Array, Array]:
         """Return (S R, S L) of the Laplacian S, which is symmetric."""
-        laplacian = self.adjoint(y)
-        a, b = to_numpy(left), to_numpy(right)
-        out = laplacian @ b
-        return like(out, left), like(out.copy() if a is b else laplacian @ a, left)
+        out = self._laplacian(y, right)
+        return out, 1.0 * out if left is right else self._laplacian(y, left)
+
+    def _laplacian(self, y: Array, factor: Array) -> Array:
+        from ..kernels import pair_distances as kernels
+
+        weights, x = to_numpy(y), _rows(factor)
+        out = np.zeros(x.shape, dtype=np.result_type(weights, x))
+        self._run(
+            self._point_bounds,
+            2 * x.shape[1] * weights.size,
+            lambda lo, hi: kernels.laplacian(
+                self._indptr, self._cross, self._order, weights, x, out, lo, hi
+            ),
+        )
+        return like(out, factor)
 
     def gram_blocks(self, factor: Array, *, side: str, weights: Array | None = None) -> Array:
         """Return sum over the pairs of i of w (F_i - F_j) (F_i - F_j)^T for every point i.
 
         Both sides are the same. Cost m k^2 multiply-adds, memory a few numbers a pair.
         """
-        host, n = to_numpy(factor), self.shape[0]
-        k = host.shape[1]
-        w = None if weights is None else to_numpy(weights)
-        d = [column[self.rows] - column[self.cols] for column in np.ascontiguousarray(host.T)]
-        out = np.empty((n, k, k), dtype=host.dtype)
-        for a in range(k):
-            weighted = d[a] if w is None else w * d[a]
-            for c in range(a + 1):
-                values = weighted * d[c]
-                total = np.bincount(self.rows, values, n) + np.bincount(self.cols, values, n)
-                out[:, a, c] = out[:, c, a] = total
+        from ..kernels import pair_distances as kernels
+
+        x, m = _rows(factor), self.num_measurements
+        w = np.ones(m, dtype=x.dtype) if weights is None else to_numpy(weights)
+        out = np.zeros((*x.shape, x.shape[1]), dtype=x.dtype)
+        self._run(
+            self._point_bounds,
+            2 * m * x.shape[1] ** 2,
+            lambda lo, hi: kernels.gram_blocks(
+                self._indptr, self._cross, self._order, w, x, out, lo, hi
+            ),
+        )
         return like(out, factor)
 
     # -- saving ------------------------------------------------------------------------------
@@ -243,3 +271,7 @@ class DistanceSensing(MeasurementOperator):
             _indices(arrays["cols"], n, "second point's"),
             n,
         )
+
+
+def _rows(factor: Array) -> np.ndarray:
+    return np.ascontiguousarray(to_numpy(factor))
