@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The linear algebra of factors is tall and skinny: a second BLAS thread makes it slower.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-quick reproduce lint format doctest docs bench clean distclean
+.PHONY: help demo gallery test test-quick reproduce lint format doctest docs bench clean distclean
 .DEFAULT_GOAL := help
 # Two pips must not write to one environment at a time.
 .NOTPARALLEL:
@@ -17,6 +17,7 @@ help:
 	@echo "make demo        predict held-out movie ratings, certify the fit"
 	@echo "make test        all tests but the reproductions of published results"
 	@echo "make test-quick  the same without those marked slow"
+	@echo "make gallery     the examples of every measurement model, with their pictures (minutes)"
 	@echo "make reproduce   the reproductions (minutes)"
 	@echo "make doctest     the examples in docstrings, README.md and docs/"
 	@echo "make lint        ruff check, ruff format --check, pyright"
@@ -44,6 +45,9 @@ test: $(VENV)/.installed-test
 
 test-quick: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not reproduction and not slow"
+
+gallery: $(VENV)/.installed-examples $(VENV)/.installed-video
+	$(BIN)/python -m examples
 
 reproduce: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m reproduction
