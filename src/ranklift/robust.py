@@ -23,7 +23,6 @@ from . import threads
 from .arrays import Array, is_numpy_array, norm, to_numpy
 from .certificates import Identifiability
 from .certificates.verify import answer_reports, convex_reports
-from .entry_lines import entry_columns, entry_lines, line_medians
 from .errors import DTypeError, InputError
 from .losses import Absolute, GroupHuber, Huber, L1BallDistance, Loss, Squared
 from .noise import noise_level
@@ -33,6 +32,7 @@ from .pipeline import GAP_TOLERANCE, make_generator, pose, provenance, warn_unle
 from .problem import FactorizedProblem
 from .progress import progress_callback
 from .refit import _with_columns, refit, spectral_gap
+from .residual_scale import EFFICIENT, ResidualScale, entry_columns, entry_lines
 from .result import ConvexSolution, Recovery
 from .solvers import GaussNewton, SolverRun, Stopping, TrustRegion
 from .status import Status, Verdict
@@ -42,12 +42,6 @@ from .validation import checked_rank as _checked_rank
 
 FALL = 0.4
 """Ratio of neighbouring lambdas and thresholds: a Newton step or two follow each."""
-
-EFFICIENT = 1.345
-"""Huber threshold in standard deviations of Gaussian noise: 95% efficient (Huber 1964)."""
-
-GAUSSIAN_MEDIAN = 1.4826
-"""Standard deviation over the median absolute value of a Gaussian."""
 
 EXACT = 1e-10
 """Spread of the residuals, as a share of the median |b|, at which data count as exact."""
@@ -169,10 +163,11 @@ def robust_pca(
     # Groups refer to the caller's order of the measurements, so that only entries are reordered.
     problem = pose(operator, b, False, GroupHuber(groups, 1.0) if groups is not None else None)
     lines = None if groups is not None else entry_lines(problem.operator)
+    residuals = ResidualScale(problem.shape, groups, lines)
     trace = Trace(max_time_s=float("inf") if max_time is None else float(max_time))
     generator = make_generator(rng)
     gamma = _sparsity(problem, sparsity, generator)
-    search = _Search(problem, generator, trace, rank, sigma, gamma, groups, outlier_norm, lines)
+    search = _Search(problem, generator, trace, rank, sigma, gamma, residuals, outlier_norm)
     search.given_gamma = sparsity is not None
     with threads.single_threaded_blas(), progress_callback(progress, callback) as observer:
         trace.callback = observer
@@ -201,9 +196,8 @@ class _Search:
     rank: int | None
     noise: float | str
     gamma: float
-    groups: np.ndarray | None
+    residuals: ResidualScale
     outlier_norm: float | None
-    lines: tuple[np.ndarray, np.ndarray] | None = None
     status: Status = Status.MAX_ITERATIONS
     w: Any = None
     convex: ConvexSolution | None = None
@@ -243,11 +237,11 @@ class _Search:
         if isinstance(self.noise, float):
             self.sigma = self.noise
         elif self._only_noise:
-            self.sigma = self._spread(to_numpy(self.problem.b))
+            self.sigma = self.residuals.spread(to_numpy(self.problem.b))
         self.exact = self.sigma == 0.0
         if not self.exact:
-            self.loss = self._huber(self._threshold(self.sigma))
-        elif self.groups is None:
+            self.loss = self.residuals.huber(self.residuals.threshold(self.sigma))
+        elif self.residuals.groups is None:
             self.loss = Absolute(self.gamma)
 
     def _drowned(self, lam: float, path: Array) -> bool:
@@ -258,16 +252,16 @@ class _Search:
         """
         (n1, n2), m = self.problem.shape, self.problem.operator.num_measurements
         asked = self.rank is not None or self.noise == 0.0
-        if asked or self.lines is None or min(n1, n2) < LEAST_SIDE:
+        if asked or self.residuals.lines is None or min(n1, n2) < LEAST_SIDE:
             return False
         sigma = self.noise
         if not isinstance(sigma, float):
-            sigma = self._spread(to_numpy(self.problem.predict(path) - self.problem.b))
+            sigma = self.residuals.spread(to_numpy(self.problem.predict(path) - self.problem.b))
         level = sigma * (np.sqrt(n1) + np.sqrt(n2)) * np.sqrt(m / (n1 * n2))
         return bool(lam < DROWNED * level)
 
     def _may_double(self) -> bool:
-        return self.groups is not None and not self.given_gamma and self.gamma < 0.5
+        return self.residuals.groups is not None and not self.given_gamma and self.gamma < 0.5
 
     def _follow(self) -> Array | None:
         """Fit along falling lambda; return the last convex solution, or None when stopped."""
@@ -308,63 +302,20 @@ class _Search:
         self.status = Status.USER_STOP if self.trace.stop_requested else Status.MAX_TIME
         return True
 
-    # -- losses and spreads ------------------------------------------------------------------
-
-    def _huber(self, threshold: float) -> Loss:
-        if self.groups is not None:
-            return GroupHuber(self.groups, threshold)
-        return Huber(threshold)
-
     def _posed(self, threshold: float) -> FactorizedProblem:
-        return self.problem.with_loss(self._huber(threshold))
-
-    def _lengths(self, residual: np.ndarray) -> np.ndarray:
-        """Return what is compared with a threshold: |r|, or the length of every group."""
-        if self.groups is None:
-            return np.abs(residual)
-        loss = self._huber(1.0)
-        assert isinstance(loss, GroupHuber)
-        return loss.lengths(residual)
-
-    def _per_sigma(self) -> float:
-        """Return the typical length of pure noise of unit standard deviation."""
-        if self.groups is None:
-            return 1.0
-        return float(np.sqrt(np.median(np.bincount(self.groups))))
-
-    def _spread(self, residual: np.ndarray) -> float:
-        """Return a robust standard deviation of the residuals."""
-        median = float(np.median(self._lengths(residual)))
-        return median * GAUSSIAN_MEDIAN if self.groups is None else median / self._per_sigma()
-
-    def _threshold(self, sigma: float) -> float:
-        if self.groups is None:
-            return EFFICIENT * sigma
-        return (self._per_sigma() + EFFICIENT) * sigma
+        return self.problem.with_loss(self.residuals.huber(threshold))
 
     def _noise_level(self) -> float:
-        posed = self._posed(max(self._threshold(self.sigma), 1e-300))
+        posed = self._posed(max(self.residuals.threshold(self.sigma), 1e-300))
         return noise_level(posed, self.sigma, self.rng)
-
-    def _line_thresholds(self, residual: np.ndarray) -> np.ndarray | float:
-        """Return thresholds by the median residual of every entry's row and column.
-
-        A row that an undetected outlier has spoilt is worse than the rest as a whole: measured by
-        the rest alone it would lose all its entries, and never be fitted again.
-        """
-        if self.lines is None:
-            return 0.0
-        factor = 6 * EFFICIENT * GAUSSIAN_MEDIAN
-        rows, columns = line_medians(np.abs(residual), *self.lines, self.problem.shape)
-        return factor * np.maximum(rows[self.lines[0]], columns[self.lines[1]])
 
     # -- fits at one rank --------------------------------------------------------------------
 
     def _fit(self, w: Array, rank: int, threshold: float) -> None:
         """Fit at the rank by Huber losses of falling thresholds."""
-        unit = float(np.median(self._lengths(to_numpy(self.problem.b)))) or 1.0
+        unit = float(np.median(self.residuals.lengths(to_numpy(self.problem.b)))) or 1.0
         w = self.problem.factorization.truncate(w, rank)
-        floor = self._threshold(self.noise) if isinstance(self.noise, float) else 0.0
+        floor = self.residuals.threshold(self.noise) if isinstance(self.noise, float) else 0.0
         settled, share = False, 0.0
         while True:
             posed = self._posed(threshold)
@@ -375,12 +326,12 @@ class _Search:
             w, residual = run.point.w, to_numpy(run.point.residual)
             if self._interrupted(w):
                 return
-            sigma = self._spread(residual)
-            inside = float(np.mean(self._lengths(residual) <= threshold))
+            sigma = self.residuals.spread(residual)
+            inside = float(np.mean(self.residuals.lengths(residual) <= threshold))
             settled, share = abs(inside - share) < 0.01, inside
             if floor == 0.0 and settled and self._fit_exactly(w, residual, threshold, unit):
                 return
-            lowest = floor or self._threshold(sigma)
+            lowest = floor or self.residuals.threshold(sigma)
             if threshold <= 1.001 * lowest or threshold <= 1e-12 * unit:
                 break
             threshold = max(FALL * threshold, lowest)
@@ -389,7 +340,7 @@ class _Search:
         else:
             assert isinstance(self.noise, float)
             self.sigma = self.noise
-        self.loss = self._huber(max(self._threshold(self.sigma), 1e-12 * unit))
+        self.loss = self.residuals.huber(max(self.residuals.threshold(self.sigma), 1e-12 * unit))
         if self.outlier_norm is not None:
             self.loss = L1BallDistance(self.outlier_norm)
         # No curvature test of its own: the certificate makes one, and it costs as much as the rest.
@@ -401,10 +352,12 @@ class _Search:
 
     def _fit_exactly(self, w: Array, residual: np.ndarray, threshold: float, unit: float) -> bool:
         """Fit the inliers by least squares, with ever fewer of them, while the spread collapses."""
-        sigma = self._spread(residual)
+        sigma = self.residuals.spread(residual)
         for _ in range(12):
-            keep = self._lengths(residual) <= np.maximum(threshold, self._line_thresholds(residual))
-            mask = (keep if self.groups is None else keep[self.groups]).astype(residual.dtype)
+            keep = self.residuals.lengths(residual) <= np.maximum(
+                threshold, self.residuals.line_thresholds(residual)
+            )
+            mask = self.residuals.by_measurement(keep).astype(residual.dtype)
             trimmed = replace(
                 self.problem, operator=self.problem.operator.weighted(mask),
                 b=self.problem.b * mask, loss=Squared(),
@@ -412,7 +365,7 @@ class _Search:
             # Two steps show which entries are wrong; only the last set is worth more.
             w = self._least_squares(trimmed, w, 2).point.w
             residual = to_numpy(self.problem.predict(w) - self.problem.b)
-            before, sigma = sigma, self._spread(residual)
+            before, sigma = sigma, self.residuals.spread(residual)
             if sigma <= EXACT * unit:
                 run = self._least_squares(trimmed, w, 6)
                 self.w, self.status, self.exact, self.sigma = run.point.w, run.status, True, 0.0
@@ -425,7 +378,7 @@ class _Search:
                 return True
             if sigma > 0.3 * before or self.trace.stop_requested or self.trace.out_of_time:
                 return False
-            threshold = min(threshold, 6 * self._threshold(sigma))
+            threshold = min(threshold, 6 * self.residuals.threshold(sigma))
         return False
 
     def _least_squares(self, trimmed: FactorizedProblem, w: Array, steps: int) -> SolverRun:
@@ -439,15 +392,19 @@ class _Search:
     def gross_errors(self, z: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return b - z where it is no noise, else 0."""
         r = b - z
-        unit = float(np.median(self._lengths(b))) or 1.0
-        limit = 1e-7 * unit if self.exact else self._threshold(self.sigma) * OUTLYING / EFFICIENT
-        gross = self._lengths(r) > limit
-        return np.where(gross if self.groups is None else gross[self.groups], r, 0.0)
+        unit = float(np.median(self.residuals.lengths(b))) or 1.0
+        limit = (
+            1e-7 * unit
+            if self.exact
+            else self.residuals.threshold(self.sigma) * OUTLYING / EFFICIENT
+        )
+        gross = self.residuals.lengths(r) > limit
+        return np.where(self.residuals.by_measurement(gross), r, 0.0)
 
     def finish(self, certify: bool) -> Recovery:
         """Certify, and put the answer together."""
         # A problem of its own, in its loss's unit, as an independent check would pose it.
-        loss = self.loss if self.loss is not None else self._huber(1.0)
+        loss = self.loss if self.loss is not None else self.residuals.huber(1.0)
         problem = replace(self.problem, loss=loss)
         w = problem.gauge(self.w)
         residual = problem.predict(w) - problem.b
@@ -484,7 +441,7 @@ class _Search:
     def _certified(self, w: Array) -> ConvexSolution:
         """Return the convex problem with its certificate: at the answer, or at the noise level."""
         problem = self.problem
-        if self.exact and self.groups is None and self.outlier_norm is None:
+        if self.exact and self.residuals.groups is None and self.outlier_norm is None:
             first = self._reported(problem.with_loss(Absolute(self.gamma)), 1.0, w)
             found = first
             for factor in () if self.given_gamma else OTHER_SPARSITIES:
@@ -493,7 +450,7 @@ class _Search:
                 found = self._reported(problem.with_loss(Absolute(factor * self.gamma)), 1.0, w)
             return found if _holds(found) else first
         lam = self._noise_level() if self.sigma else 1e-3 * problem.scale
-        loss = self._huber(self.gamma * lam)
+        loss = self.residuals.huber(self.gamma * lam)
         if self.outlier_norm is not None:
             loss = L1BallDistance(self.outlier_norm)
         posed = problem.with_loss(loss)

@@ -106,7 +106,7 @@ def innermost(operator: MeasurementOperator, *kinds: type[MeasurementOperator]) 
 
 
 def _threshold(options: SenseOptions, noise: float | str) -> float:
-    from ..robust import EFFICIENT
+    from ..residual_scale import EFFICIENT
 
     if options.threshold is not None:
         return options.threshold

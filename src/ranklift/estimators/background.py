@@ -16,7 +16,8 @@ from ..errors import InputError, ShapeError, TooLargeError
 from ..io.frames import Frames, gray, open_frames
 from ..io.read import available_memory
 from ..operators import IdentitySensing
-from ..robust import EFFICIENT, GAUSSIAN_MEDIAN, robust_pca
+from ..residual_scale import EFFICIENT, GAUSSIAN_MEDIAN
+from ..robust import robust_pca
 from ..trace import Callback
 from .robust_pca import NUMBER, ROWS_AT_ONCE, huber_coefficients
 

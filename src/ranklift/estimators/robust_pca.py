@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 from .. import threads
 from ..errors import InputError
 from ..operators import EntrySampling, IdentitySensing
-from ..robust import EFFICIENT, FALL, robust_pca
+from ..residual_scale import EFFICIENT
+from ..robust import FALL, robust_pca
 from ..trace import Callback
 
 NUMBER = (int, float, np.integer, np.floating)
