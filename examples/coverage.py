@@ -14,7 +14,7 @@ ORDER = (
     "zero_residual", "stationarity", "curvature", "identifiability", "sampling", "psd_gap",
     "rank_deficiency", "convex.duality_gap", "convex.stationarity",
 )  # fmt: skip
-SHORT = {"holds": "holds", "fails": "**fails**", "inconclusive": "inconclusive"}
+SHORT = {"holds": "✓", "fails": "✗", "inconclusive": "?"}
 RIGOR = {"proved": "P", "high_probability": "HP", "heuristic": "H"}
 
 
@@ -29,7 +29,7 @@ def table(home: Path = HOME) -> str:
         cells = [record["model"], "yes" if record["certified"] else "no"]
         for name in ORDER:
             row = found.get(name)
-            cells.append("-" if row is None else f"{SHORT[row['verdict']]} ({RIGOR[row['rigor']]})")
+            cells.append("-" if row is None else f"{SHORT[row['verdict']]} {RIGOR[row['rigor']]}")
         cells.append(f"{100 * record['certificates_share']:.0f}% of {record['solve_s']:.1f} s")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
