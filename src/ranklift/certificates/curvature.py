@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import Array, inner, like
 from ..problem import FactorizedProblem
 from ..regularizers import SquaredNorm
-from ..solvers.trust_region import least_curvature
+from ..second_order import least_curvature
 from ..spectral import BASIS_BYTES, largest_singular_value
 from ..status import Rigor, Verdict
 from .base import EXACT_LANCZOS, PROBABILITY, Certificate, CertificateReport

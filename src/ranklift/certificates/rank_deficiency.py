@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import Array, inner, matmul, to_numpy
 from ..factorizations import Symmetric
 from ..problem import FactorizedProblem
-from ..solvers.trust_region import least_curvature
+from ..second_order import least_curvature
 from ..status import Rigor, Verdict
 from .base import EXACT_LANCZOS, PROBABILITY, Certificate, CertificateReport
 

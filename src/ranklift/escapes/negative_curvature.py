@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import Array, like, norm
 from ..certificates import CertificateReport
 from ..problem import FactorizedProblem
-from ..solvers.trust_region import least_curvature
+from ..second_order import least_curvature
 from .base import Candidate, Escape
 
 

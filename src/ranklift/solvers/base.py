@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..arrays import Array, norm
 from ..problem import FactorizedProblem, Point
+from ..second_order import LeastCurvature, least_curvature
 from ..status import Status
 from ..trace import Trace
 
@@ -31,23 +32,30 @@ class Stopping:
         eps_g ||b|| / ||A(X) - b|| at or below this is first-order convergence as well: on the way
         to an exact fit gradient and residual vanish together, elsewhere the residual stays.
     max_iterations : int, default 500
+    curvature_tol : float, optional
+        eps_H / ||A*(b)||_2 of a near-second-order point, by default the solver's own: where the
+        first-order test is met, Lanczos measures the least curvature, and a point above -eps_H is
+        SECOND_ORDER. At a saddle a solver that can leave it does; others stop with CONVERGED and
+        the ``eps_h`` found. Infinite: no such test.
     """
 
     gradient_tol: float = 1e-8
     residual_tol: float = 1e-13
     misfit_tol: float = 0.0
     max_iterations: int = 500
+    curvature_tol: float | None = None
 
 
 @dataclass
 class State:
     """What a solver carries from step to step; solvers extend it by fields of their own.
 
-    ``status`` is set by a step that knows a reason to stop.
+    ``status`` is set by a step that knows a reason to stop, ``eps_h`` by a curvature test.
     """
 
     point: Point
     status: Status | None = None
+    eps_h: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,13 @@ class Solver(ABC):
     """A local search on a FactorizedProblem. Subclasses are frozen dataclasses of settings."""
 
     second_order: ClassVar[bool] = False
-    """Whether CONVERGED is followed by a curvature test inside ``step``."""
+    """Whether the solver leaves saddles: it then never stops at one with CONVERGED."""
+
+    curvature_tol: float = float("inf")
+    """eps_H at which it accepts a stationary point, unless ``Stopping`` says otherwise."""
+
+    seed: int = 0
+    """Draws the Lanczos start of the curvature test, and what the solver itself draws."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -89,14 +103,34 @@ class Solver(ABC):
     def step(self, problem: FactorizedProblem, state: State) -> State:
         """Return the next state; its value never exceeds the previous one."""
 
-    def at_stationary_point(self, problem: FactorizedProblem, state: State) -> State:
-        """Decide what follows a met first-order test; second-order solvers look at curvature."""
-        state.status = Status.CONVERGED
-        return state
+    def at_stationary_point(
+        self, problem: FactorizedProblem, state: State, stopping: Stopping
+    ) -> State:
+        """Decide what follows a met first-order test: measure the least curvature."""
+        tol = self.curvature_tol if stopping.curvature_tol is None else stopping.curvature_tol
+        if not np.isfinite(tol):
+            return replace(state, status=Status.CONVERGED)
+        threshold = tol * problem.scale
+        lowest = least_curvature(
+            problem, state.point.w, np.random.default_rng(self.seed), target=threshold
+        )
+        state = replace(state, eps_h=max(0.0, -lowest.ritz_least))
+        if state.eps_h <= threshold:
+            return replace(state, status=Status.SECOND_ORDER)
+        return self.leave_saddle(problem, state, lowest)
+
+    def leave_saddle(
+        self, problem: FactorizedProblem, state: State, lowest: LeastCurvature
+    ) -> State:
+        """Go on from a saddle with its direction of least curvature, or stop there."""
+        return replace(state, status=Status.CONVERGED)
 
     def measures(self, problem: FactorizedProblem, state: State) -> dict[str, float]:
-        """Return the numbers measured at the end of a run."""
-        return {"eps_g": problem.relative_gradient(state.point)}
+        """Return eps_g and, once measured, eps_h relative to ||A*(b)||_2."""
+        out = {"eps_g": problem.relative_gradient(state.point)}
+        if np.isfinite(state.eps_h):
+            out["eps_h"] = state.eps_h / problem.scale
+        return out
 
     def run(
         self,
@@ -143,7 +177,7 @@ class Solver(ABC):
                     or eps_g * b_norm <= stopping.misfit_tol * state.point.residual_norm
                 ) and np.isfinite(problem.loss.smoothness):
                     # At a kink a small subgradient says nothing, and a large one is no fault.
-                    state = self.at_stationary_point(problem, state)
+                    state = self.at_stationary_point(problem, state, stopping)
                     iteration += state.status is None
                 elif trace.out_of_time:
                     state.status = Status.MAX_TIME

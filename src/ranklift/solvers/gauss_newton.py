@@ -49,7 +49,7 @@ class GaussNewton(Solver):
 
     def init(self, problem: FactorizedProblem, w: Array) -> DampedState:
         """Balance and evaluate the start."""
-        return DampedState(problem.evaluate(problem.gauge(w)), None, self.damping * problem.scale)
+        return DampedState(problem.evaluate(problem.gauge(w)), damping=self.damping * problem.scale)
 
     def step(self, problem: FactorizedProblem, state: State) -> DampedState:
         """Take one damped step; raise the damping until the exact line search finds a decrease."""
@@ -69,9 +69,9 @@ class GaussNewton(Solver):
             if following is not None:
                 good = decrease >= 0.5 * found.predicted_decrease and 0.5 <= t <= 2.0
                 damping = damping * (0.1 if good else 2.0)
-                return DampedState(following, None, max(damping, 1e-16 * problem.scale))
+                return DampedState(following, damping=max(damping, 1e-16 * problem.scale))
             damping = 10 * max(damping, 1e-8 * problem.scale)
-        return DampedState(point, Status.STALLED, damping)
+        return DampedState(point, Status.STALLED, damping=damping)
 
 
 def _line_search(

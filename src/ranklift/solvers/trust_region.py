@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from ..arrays import Array, like, to_numpy
+from ..arrays import Array, like
 from ..linalg import conjugate_gradients
 from ..preconditioners import preconditioner
 from ..problem import FactorizedProblem
-from ..spectral import ExtremeEigenvalue, largest_eigenvalue
+from ..second_order import LeastCurvature
 from ..status import Status
 from .base import Solver, State
 
 
 @dataclass
 class TrustState(State):
-    """Add the trust radius and the last measured curvature."""
+    """Add the trust radius, and how often in a row a step was refused."""
 
     radius: float = float("inf")
-    eps_h: float = float("nan")
     rejected: int = 0
 
 
@@ -87,82 +86,26 @@ class TrustRegion(Solver):
         )
         if decrease <= 0.0 or not improved:
             if state.rejected >= 10 or found.predicted_decrease <= rounding:
-                return TrustState(point, Status.STALLED, state.radius, state.eps_h)
+                return replace(state, status=Status.STALLED)
             radius = 0.25 * min(state.radius, length)
-            return TrustState(point, None, radius, state.eps_h, state.rejected + 1)
+            return replace(state, radius=radius, rejected=state.rejected + 1)
         ratio = decrease / max(found.predicted_decrease, np.finfo(float).tiny)
         radius = state.radius
         if ratio < 0.25 or t < 0.25:
             radius = max(0.25, min(1.0, t)) * min(radius, length)
         elif found.on_boundary and ratio > 0.75:
             radius = 2 * max(1.0, t) * radius
-        return TrustState(following, None, radius, state.eps_h)
+        return TrustState(following, radius=radius)
 
-    def at_stationary_point(self, problem: FactorizedProblem, state: State) -> TrustState:
-        """Measure the least curvature; leave along it when it is negative."""
+    def leave_saddle(
+        self, problem: FactorizedProblem, state: State, lowest: LeastCurvature
+    ) -> TrustState:
+        """Search along the direction of negative curvature."""
         assert isinstance(state, TrustState)
-        if not np.isfinite(self.curvature_tol):
-            return TrustState(state.point, Status.CONVERGED, state.radius)
-        lowest = least_curvature(
-            problem,
-            state.point.w,
-            np.random.default_rng(self.seed),
-            target=self.curvature_tol * problem.scale,
-        )
-        eps_h = max(0.0, -lowest.ritz_least)
-        if eps_h <= self.curvature_tol * problem.scale:
-            return TrustState(state.point, Status.SECOND_ORDER, state.radius, eps_h)
         direction = like(lowest.vector, state.point.w)
         t, decrease = problem.minimize_along(state.point, direction)
         following = problem.evaluate(problem.gauge(state.point.w + t * direction))
         if decrease <= 0.0 or following.value >= state.point.value:
             # Curvature within rounding of the value: there is nowhere lower to go.
-            return TrustState(state.point, Status.STALLED, state.radius, eps_h)
-        return TrustState(following, None, float("inf"), eps_h)
-
-    def measures(self, problem: FactorizedProblem, state: State) -> dict[str, float]:
-        """Return eps_g and, once measured, eps_h relative to ||A*(b)||_2."""
-        assert isinstance(state, TrustState)
-        out = super().measures(problem, state)
-        if np.isfinite(state.eps_h):
-            out["eps_h"] = state.eps_h / problem.scale
-        return out
-
-
-@dataclass(frozen=True)
-class LeastCurvature:
-    """The least Hessian eigenvalue, enclosed: a Rayleigh quotient and a lower bound."""
-
-    ritz_least: float
-    lower: float
-    vector: np.ndarray
-    steps: int
-
-
-def least_curvature(
-    problem: FactorizedProblem,
-    w: Array,
-    rng: np.random.Generator,
-    *,
-    target: float | None = None,
-    max_steps: int = 200,
-) -> LeastCurvature:
-    """Enclose lambda_min of the Hessian at W by random-start Lanczos on its negative.
-
-    ``target`` (positive) lets the run stop once the bound shows lambda_min >= -target, or a Ritz
-    value shows lambda_min < -target. One Hessian product a step.
-    """
-    rows, columns = w.shape
-    if columns == 0:  # X = 0 without a factor to move: no direction at all
-        return LeastCurvature(0.0, 0.0, np.zeros((rows, 0)), 0)
-    point = problem.evaluate(w)
-
-    def negative_hessian(x: np.ndarray) -> np.ndarray:
-        product = problem.hvp(point, like(x.reshape(rows, columns), w))
-        return -to_numpy(product).ravel()
-
-    found: ExtremeEigenvalue = largest_eigenvalue(
-        negative_hessian, rows * columns, rng, target=target, max_steps=max_steps
-    )
-    vector = found.vectors[:, 0].reshape(rows, columns).astype(to_numpy(w[:0, :]).dtype)
-    return LeastCurvature(-found.ritz, -found.upper, vector, found.steps)
+            return replace(state, status=Status.STALLED)
+        return TrustState(following)
