@@ -1,0 +1,62 @@
+"""How far to go along a direction: to the exact minimum, or by a fixed step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..arrays import Array
+from ..errors import InputError
+from ..problem import FactorizedProblem
+from ..status import Status
+from .base import State
+
+MOST_HALVINGS = 40
+"""A step 1e-12 times the first that still climbs: the direction is none of descent."""
+
+
+@dataclass
+class StepState(State):
+    """Add the step length of the fixed-step rule."""
+
+    step_size: float = float("nan")
+
+
+def checked_step(step_size: float | str) -> float | str:
+    """Return a step rule: "exact", or a positive number.
+
+    Raises
+    ------
+    InputError
+    """
+    if step_size == "exact":
+        return step_size
+    if isinstance(step_size, (str, bool)) or not 0 < step_size < float("inf"):
+        raise InputError(f"step_size {step_size!r}", 'pass "exact" or a positive number')
+    return float(step_size)
+
+
+def advance(problem: FactorizedProblem, state: StepState, direction: Array) -> StepState:
+    """Return the state after one step along a direction, or STALLED where none lowers the value.
+
+    With an infinite ``step_size`` the step goes to the exact minimum along the line (a polynomial
+    for the squared loss). A finite one is kept for the whole run, as papers have it, unless the
+    value rises: it is then halved for good, which a step below the inverse curvature never needs.
+    """
+    point = state.point
+    if state.step_size == float("inf"):
+        t, decrease = problem.minimize_along(point, direction)
+        if decrease <= 0.0:
+            return replace(state, status=Status.STALLED)
+        following = problem.evaluate(point.w + t * direction)
+        if following.value > point.value:
+            return replace(state, status=Status.STALLED)
+        return replace(state, point=following)
+    t = state.step_size
+    for _ in range(MOST_HALVINGS):
+        following = problem.evaluate(point.w + t * direction)
+        if following.value < point.value or (
+            following.value == point.value and following.gradient_norm < point.gradient_norm
+        ):
+            return replace(state, point=following, step_size=t)
+        t *= 0.5
+    return replace(state, status=Status.STALLED)
