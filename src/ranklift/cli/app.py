@@ -505,6 +505,28 @@ def info(
             say(describe(data, facts))
 
 
+@app.command(name="reproduce")
+def reproduce_claim(
+    name: Annotated[
+        str | None, typer.Argument(help="Of a folder in reproductions/; without it, a list.")
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="quick: a minute or two; full: as the source.")
+    ] = "quick",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for table and figures; default NAME/results.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a published or own claim again and judge every number (exit code 3: not reproduced)."""
+    with failures(json):
+        from .reproduce import list_reproductions, run_reproduction
+
+        if name is None:
+            _finish(*list_reproductions(), json)
+        _finish(*run_reproduction(name or "", size=size, output=output, quiet=json), json)
+
+
 @app.command()
 def demo(
     seed: Seed = 0,
