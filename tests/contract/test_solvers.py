@@ -21,7 +21,7 @@ from ranklift.status import Status
 from ranklift.trace import Trace, TraceRow
 
 SOLVER_NAMES = registered(SOLVERS)
-ASYMMETRIC_ONLY = {"AlternatingLeastSquares"}
+ASYMMETRIC_ONLY = {"AlternatingGaussNewton", "AlternatingLeastSquares"}
 each_solver = pytest.mark.parametrize("name", SOLVER_NAMES)
 DATA = {
     "sampled": instances.entry_completion((20, 14), 2, 2.8, rng=0),

@@ -9,7 +9,7 @@ import numpy as np
 from ..arrays import Array
 from ..problem import FactorizedProblem
 from .base import Solver, State
-from .steps import StepState, advance, checked_step
+from .steps import StepState, advance, first_step
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class GradientDescent(Solver):
 
     def init(self, problem: FactorizedProblem, w: Array) -> StepState:
         """Evaluate the start."""
-        step = checked_step(self.step_size)
-        length = float("inf") if isinstance(step, str) else step / problem.scale
+        length = first_step(self.step_size, problem.scale)
         return StepState(problem.evaluate(w), step_size=length)
 
     def step(self, problem: FactorizedProblem, state: State) -> State:

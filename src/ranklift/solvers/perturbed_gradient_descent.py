@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from ..arrays import like, to_numpy
-from ..problem import FactorizedProblem, Point
+from ..problem import FactorizedProblem
 from ..second_order import LeastCurvature
-from ..status import Status
 from .base import Solver, State
-from .steps import StepState, advance, checked_step
-
-_SALT = 0x50474421
-"""A stream of its own: a user's start drawn from the same seed must not be the perturbation."""
-
-
-@dataclass
-class PerturbedState(StepState):
-    """Add how many perturbations were drawn, and whether the last one still has to be tried."""
-
-    perturbations: int = 0
+from .perturbation import Perturbation, PerturbedState
+from .steps import advance, first_step
 
 
 @dataclass(frozen=True)
@@ -65,11 +52,10 @@ class PerturbedGradientDescent(Solver):
 
     def init(self, problem: FactorizedProblem, w: object) -> PerturbedState:
         """Evaluate the start."""
-        step = checked_step(self.step_size)
-        length = float("inf") if isinstance(step, str) else step / problem.scale
+        length = first_step(self.step_size, problem.scale)
         return PerturbedState(problem.evaluate(w), step_size=length)
 
-    def step(self, problem: FactorizedProblem, state: State) -> State:
+    def step(self, problem: FactorizedProblem, state: State) -> PerturbedState:
         """Move along the negative gradient."""
         assert isinstance(state, PerturbedState)
         return advance(problem, state, -state.point.gradient)
@@ -79,26 +65,5 @@ class PerturbedGradientDescent(Solver):
     ) -> State:
         """Perturb, descend, and keep what came out lower."""
         assert isinstance(state, PerturbedState)
-        for _ in range(self.attempts):
-            state = replace(state, perturbations=state.perturbations + 1)
-            trial = replace(state, point=self._perturbed(problem, state), status=None)
-            for _ in range(self.burst):
-                following = advance(problem, trial, -trial.point.gradient)
-                if following.status is not None:
-                    break
-                trial = following
-            # Leaving means a gain well above what rounding or the start of the descent gives.
-            if trial.point.value < state.point.value * (1 - 1e-12):
-                return replace(trial, perturbations=state.perturbations)
-        return replace(state, status=Status.STALLED)
-
-    def _perturbed(self, problem: FactorizedProblem, state: PerturbedState) -> Point:
-        """Return a uniform point of the ball about W."""
-        w = state.point.w
-        rng = np.random.default_rng([_SALT, self.seed, state.perturbations])
-        direction = rng.standard_normal(tuple(w.shape))
-        length = rng.random() ** (1.0 / direction.size) / np.linalg.norm(direction)
-        host = to_numpy(w)
-        size = float(np.linalg.norm(host)) + problem.scale**0.5
-        change = (self.radius * size * length * direction).astype(host.dtype)
-        return problem.evaluate(w + like(change, w))
+        jump = Perturbation(self.radius, self.burst, self.attempts, self.seed)
+        return jump.leave(problem, state, lambda trial: self.step(problem, trial))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from ..arrays import Array
 from ..errors import InputError
@@ -21,21 +22,25 @@ class StepState(State):
     step_size: float = float("nan")
 
 
-def checked_step(step_size: float | str) -> float | str:
-    """Return a step rule: "exact", or a positive number.
+AnyStepState = TypeVar("AnyStepState", bound=StepState)
+
+
+def first_step(step_size: float | str, unit: float) -> float:
+    """Return step_size / unit, infinite for "exact".
 
     Raises
     ------
     InputError
+        For anything but "exact" and positive numbers.
     """
     if step_size == "exact":
-        return step_size
+        return float("inf")
     if isinstance(step_size, (str, bool)) or not 0 < step_size < float("inf"):
         raise InputError(f"step_size {step_size!r}", 'pass "exact" or a positive number')
-    return float(step_size)
+    return float(step_size) / unit
 
 
-def advance(problem: FactorizedProblem, state: StepState, direction: Array) -> StepState:
+def advance(problem: FactorizedProblem, state: AnyStepState, direction: Array) -> AnyStepState:
     """Return the state after one step along a direction, or STALLED where none lowers the value.
 
     With an infinite ``step_size`` the step goes to the exact minimum along the line (a polynomial
