@@ -164,3 +164,15 @@ def test_other_factorizations_are_refused(solver, factorization):
 def test_bad_settings_are_refused_before_any_work(solver):
     with pytest.raises(InputError, match="Remedy"):
         solver.run(fully_observed(np.eye(3)), np.ones((6, 1)))
+
+
+@pytest.mark.parametrize("solver", [GradientDescent(0.25), GradientDescent(), *SCALED], ids=str)
+def test_starts_below_what_the_value_resolves(solver):
+    """From 1e-12 the first steps change the value by 1e-24 of itself: slopes must decide."""
+    instance = gaussian_sensing(12, 2, 300, symmetric=True, rng=3)
+    problem = FactorizedProblem(instance.operator, instance.measurements, Symmetric())
+    w = small_random(problem, 2, np.random.default_rng(0), relative_scale=1e-12)
+    run = solver.run(problem, w, stopping=Stopping(residual_tol=1e-8, max_iterations=1000))
+    assert run.status is Status.ZERO_RESIDUAL
+    error = (problem.compose(run.point.w) - instance.truth).norm()
+    assert error <= 1e-7 * instance.truth.norm()
