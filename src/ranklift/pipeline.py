@@ -224,6 +224,11 @@ class _Search:
         """Whether the data are free of noise and fitted as such."""
         return self.noise == 0.0 and self.problem.squared
 
+    @property
+    def known(self) -> float:
+        """Return the noise's standard deviation where the caller gave it, else 0."""
+        return self.noise if isinstance(self.noise, float) and self.problem.squared else 0.0
+
     def regularised_stage(self, start: Array | None) -> NuclearNormRun | None:
         """Stage (i): choose lambda, follow the path down to it, certify the solution there.
 
@@ -305,8 +310,11 @@ class _Search:
         with self._stage("answer"):
             if start is not None:
                 k = problem.search_rank(start)
+                options: dict[str, Any] = {} if self.exact else {"noise": self.known}
                 fit = exact_refit if self.exact else refit_at
-                run = fit(problem, start, k, rng, tol=self.tol, solver=self.solver, trace=trace)
+                run = fit(
+                    problem, start, k, rng, tol=self.tol, solver=self.solver, trace=trace, **options
+                )
                 return run.point.w, run.status
             if self.exact and self._completes_entries():
                 from .log_det import complete_exactly
@@ -330,7 +338,9 @@ class _Search:
                 return w, Status.CONVERGED  # nothing rises above the noise: the answer is 0
             if self.discrepancy is not None and k in self.discrepancy.refits:
                 w = self.discrepancy.refits[k].point.w
-            run = refit_at(problem, w, k, rng, tol=self.tol, solver=self.solver, trace=trace)
+            run = refit_at(
+                problem, w, k, rng, tol=self.tol, solver=self.solver, trace=trace, noise=self.known
+            )
             return run.point.w, run.status
         kept = trace.newest if trace.newest is not None else w
         return kept, Status.USER_STOP
@@ -359,6 +369,7 @@ class _Search:
                 run = refit_at(
                     self.problem, candidate.w, self.problem.search_rank(candidate.w), self.rng,
                     tol=self.tol, solver=self.solver, trace=self.trace, exact=self.exact,
+                    noise=self.known,
                 )  # fmt: skip
                 if run.point.value < best:
                     best, w, status = run.point.value, run.point.w, run.status

@@ -19,6 +19,10 @@ MISFIT = 1e-6
 """Gradient relative to the residual at which exact data are taken to have another rank: an error e
 of the factors gives ||J^T J e|| / ||J e||, no less than the inverse condition number of J."""
 
+BELOW_NOISE = 1e-3
+"""Gradient, relative to the residual, at which what a refit leaves undone is lost in the noise: the
+gradient of pure noise is about sqrt(n / m) of it, so that this is a few per cent of the error."""
+
 FIT_TO_ROUNDING = 1e-11
 """Relative residual of an exact fit: far below any shrinkage, above accumulated rounding."""
 
@@ -34,6 +38,7 @@ def refit(
     trace: Trace | None = None,
     loose: bool = False,
     exact: bool = False,
+    noise: float = 0.0,
 ) -> SolverRun:
     """Minimise 1/2 ||A(X) - b||^2 at the given rank, from W.
 
@@ -48,6 +53,9 @@ def refit(
         else trust-region Newton, which ends at a near-second-order point.
     loose : bool
         For comparing ranks: accuracy 1e-4 and no curvature test.
+    noise : float, default 0
+        Standard deviation of the noise where known: a gradient tolerance coarser than it resolves
+        is tightened.
     """
     w = _with_columns(problem, w, rank, rng)
     if solver is None:
@@ -55,7 +63,12 @@ def refit(
             solver = GaussNewton()
         else:
             solver = TrustRegion(float("inf"), max_inner=50) if loose else TrustRegion()
-    stopping = Stopping(gradient_tol=1e-4 if loose else tol, max_iterations=20 if loose else 100)
+    tol = 1e-4 if loose else tol
+    b_norm = norm(problem.b)
+    if noise > 0 and b_norm > 0:
+        share = noise * float(np.sqrt(problem.operator.num_measurements)) / b_norm
+        tol = min(tol, max(BELOW_NOISE * share, 1e-13))
+    stopping = Stopping(gradient_tol=tol, max_iterations=20 if loose else 100)
     if exact:
         stopping = Stopping(gradient_tol=1e-15, misfit_tol=MISFIT, max_iterations=100)
     if isinstance(problem.factorization, Signed) and w.shape[1]:
@@ -127,7 +140,9 @@ class DiscrepancyTest:
         if rank < 1 or freedom <= 0:
             return False
         start = self.refits[rank].point.w if rank in self.refits else w
-        run = refit(self.problem, start, rank, self.rng, trace=self.trace, loose=True)
+        run = refit(
+            self.problem, start, rank, self.rng, trace=self.trace, loose=True, noise=self.sigma
+        )
         if rank not in self.refits or run.point.loss < self.refits[rank].point.loss:
             self.refits[rank] = run
         allowed = self.sigma**2 * (freedom + 3 * np.sqrt(2.0 * freedom))

@@ -216,3 +216,19 @@ def test_the_referee_sees_a_stationary_answer():
     gradient = referee.gradient(rows, b, found.left, found.right)
     size = np.linalg.norm(found.left) * np.linalg.norm(rows.T @ b)
     assert max(np.abs(part).max() for part in gradient) < 1e-6 * size
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("sigma", [1e-9, 1e-6])
+def test_tiny_known_noise_is_reached_and_hides_no_rank(symmetric, sigma):
+    """The search must come well below the noise, or the rank seems larger and the error stays."""
+    shape = 20 if symmetric else (20, 20)
+    for seed in (0, 2):
+        clean = gaussian_sensing(shape, 2, 1200, symmetric=symmetric, rng=seed)
+        instance = clean.with_noise(sigma, rng=10 + seed)
+        found = rl.recover(
+            instance.operator, instance.measurements, symmetric=symmetric, noise=sigma, rng=0
+        )
+        assert found.rank == 2
+        freedom = 39 if symmetric else 76
+        assert (found.matrix - instance.truth).norm() <= 1.6 * sigma * np.sqrt(freedom)
