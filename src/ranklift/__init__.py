@@ -54,6 +54,7 @@ _SUBMODULES = (
     "metrics",
     "operators",
     "solvers",
+    "trajectory",
 )
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "recover",
     "robust_pca",
     "solvers",
+    "trajectory",
     "verify",
 ]
 

@@ -27,6 +27,9 @@ class TraceRow(NamedTuple):
 
 Callback = Callable[[TraceRow], "bool | None"]
 
+Observer = Callable[[Any, Any, int, str], None]
+"""Called with (problem, state, iteration, stage) at every row: it sees the iterate itself."""
+
 
 @dataclass
 class Trace:
@@ -38,6 +41,9 @@ class Trace:
         Called with every row; returning True stops the run with Status.USER_STOP.
     max_time_s : float
         Seconds after which ``out_of_time`` is True.
+    observers : list of callable
+        Told of every iterate of a solver; they must not change what they are shown. A
+        ``Trajectory`` is one.
     """
 
     callback: Callback | None = None
@@ -46,6 +52,7 @@ class Trace:
     started: float = field(default_factory=time.perf_counter)
     stop_requested: bool = False
     newest: Any = None  # the iterate to keep when a stage is interrupted
+    observers: list[Observer] = field(default_factory=list)
 
     @property
     def elapsed_s(self) -> float:
@@ -75,3 +82,8 @@ class Trace:
         self.rows.append(row)
         if self.callback is not None and self.callback(row):
             self.stop_requested = True
+
+    def observe(self, problem: Any, state: Any, iteration: int, stage: str) -> None:
+        """Show an iterate to the observers."""
+        for observer in self.observers:
+            observer(problem, state, iteration, stage)

@@ -101,7 +101,7 @@ class Solver(ABC):
 
     @abstractmethod
     def step(self, problem: FactorizedProblem, state: State) -> State:
-        """Return the next state; its value never exceeds the previous one."""
+        """Return the next state; its value never exceeds the previous one, up to rounding."""
 
     def at_stationary_point(
         self, problem: FactorizedProblem, state: State, stopping: Stopping
@@ -164,6 +164,7 @@ class Solver(ABC):
                     gradient_norm=eps_g,
                     rank=int(state.point.w.shape[1]),
                 )
+                trace.observe(problem, state, iteration, stage)
                 if trace.stop_requested:
                     state.status = Status.USER_STOP
                 elif (
