@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 import ranklift
+from ranklift.reproduce import home
+from ranklift.reproduction_report import write_pages
 
 project = "ranklift"
 author = "the ranklift developers"
@@ -31,6 +34,9 @@ html_title = f"ranklift {release}"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+
+# -- Pages of the reproductions, from their READMEs and committed results
+write_pages(home(), Path(__file__).parent / "reproductions")
 
 # -- API reference: public names, documented where users import them from
 autosummary_generate = True

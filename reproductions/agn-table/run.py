@@ -85,8 +85,8 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Outcome:
     notes = [
         f"n = {n}, r* = {TRUE_RANK}, search rank {SEARCH_RANK}, kappa = {KAPPA:g}, m = {m} "
         f"Gaussian matrices ({operator.size_in_bytes / 1e9:.2f} GB), no noise; each method is "
-        f"given up after {settings['seconds']} s. Published (other machine, accuracy not read): GD 500+, "
-        "PrecGD 87, ScaledGD(lambda) 56, AGN 27 s at n = 100.",
+        f"given up after {settings['seconds']} s. Published (other machine, accuracy not read): GD "
+        "500+, PrecGD 87, ScaledGD(lambda) 56, AGN 27 s at n = 100.",
         "GD: longest stable step; PrecGD and AGN: exact line search; ScaledGD(lambda): published "
         "step, told lambda = 0.3 sigma_r, from a start 1e-10 (the others 1e-3).",
     ]

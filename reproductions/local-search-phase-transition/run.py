@@ -64,7 +64,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Outcome:
             progress("trials", i * trials + trial, len(ratios) * trials)
             for key, step in one(settings, ratio, trial).items():
                 first[key][i].append(step)
-    values: dict[str, float | None] = {}
+    values: dict[str, float] = {}
     tables, drawn = {}, {}
     for budget, name in ((FEW, "within_few_steps"), (settings["limit"], "in_the_end")):
         counts = {

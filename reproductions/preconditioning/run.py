@@ -52,7 +52,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Outcome:
         )
 
     kappas = settings["sweep"]["condition_numbers"]
-    values: dict[str, float | None] = {
+    values: dict[str, float] = {
         "gd_growth": count("GD, fixed step", 100) / count("GD, fixed step", 1),
         "precgd_rank_2": published[0]["PrecGD iterations"],
         "precgd_rank_4": published[1]["PrecGD iterations"],

@@ -50,10 +50,10 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Outcome:
         row = descend(instance, 1e-4, 70, 0, mu=0.25 / 2**halvings)
         by_step.append({"mu": 0.25 / 2**halvings} | row)
     logs = np.log([[row["mu"], row["imbalance"]] for row in by_step[1:]])
-    values["imbalance_exponent"] = float(np.polyfit(*logs.T, 1)[0])
+    values["imbalance_exponent"] = slope(logs)
     small = [row for row in by_scale if row["alpha"] < 1e-2]
     logs = np.log([[row["alpha"], row["test error"]] for row in small])
-    values["scale_exponent"] = float(np.polyfit(*logs.T, 1)[0])
+    values["scale_exponent"] = slope(logs)
     values["law"] = max(law_error(instance, k, seed) for k in (2, 70) for seed in seeds)
     trajectory, ends = recorded(instance)
     values |= ends
@@ -111,6 +111,11 @@ def descend(
 def means(rows: list[dict[str, float]]) -> dict[str, float]:
     """Return the mean of every column."""
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def slope(logs: np.ndarray) -> float:
+    """Return the slope of a line through points (x, y)."""
+    return float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
 
 
 def law_error(instance: Instance, k: int, seed: int) -> float:

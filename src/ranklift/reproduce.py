@@ -8,18 +8,15 @@ bent to what the code gives.
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from .errors import FileFormatError, InputError
-from .io.atomic import atomic_path, write_text
 
 ORIGINS = ("paper", "measured", "own")
 """Whose number it is: read in the paper; measured before by this project; derived by it."""
@@ -269,70 +266,3 @@ def _load(path: Path) -> Callable[[Mapping[str, Any], Progress], Outcome]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.run
-
-
-def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write SIZE.json, SIZE.md and figures into a folder; return what was written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / f"{report.size}.json", folder / f"{report.size}.md"]
-    write_text(written[0], json.dumps(report.to_dict(), indent=1) + os.linesep)
-    for name, figure in report.outcome.figures.items():
-        path = folder / f"{report.size}-{name}.png"
-        with atomic_path(path) as aside:
-            figure.savefig(aside, dpi=110, bbox_inches="tight")
-        written.append(path)
-    write_text(written[1], markdown(report))
-    return written
-
-
-def markdown(report: Report) -> str:
-    """Return the report as Markdown: verdicts, tables, figures, deviations."""
-    claim = report.claim
-    lines = [
-        f"## {claim.title}",
-        "",
-        f"`ranklift reproduce {claim.name} --size {report.size}`: **{report.verdict.value}**, "
-        f"{report.elapsed_s:.0f} s. Source: {claim.source}",
-        "",
-    ]
-    rows = [
-        {
-            "quantity": quantity.statement,
-            "whose": quantity.origin,
-            "claimed": quantity.claimed,
-            "measured": report.outcome.values.get(quantity.name),
-            "verdict": report.verdicts[quantity.name].value,
-        }
-        for quantity in claim.quantities
-    ]
-    lines += [*table(rows), ""]
-    for name, content in report.outcome.tables.items():
-        lines += [f"{name}:", "", *table(content), ""]
-    for name in report.outcome.figures:
-        lines += [f"![{name}]({report.size}-{name}.png)", ""]
-    lines += [f"- {note}" for note in report.outcome.notes]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return rows as lines of a Markdown table.
-
-    Examples
-    --------
-    >>> table([{"rank": 2, "error": 0.00012}])
-    ['| rank | error |', '|---|---|', '| 2 | 0.00012 |']
-    """
-    if not rows:
-        return []
-    columns = list(rows[0])
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for row in rows:
-        lines.append("| " + " | ".join(_cell(row.get(column)) for column in columns) + " |")
-    return lines
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|")

@@ -17,11 +17,10 @@ from ranklift.reproduce import (
     ReproductionVerdict,
     home,
     load_claim,
-    markdown,
     names,
     reproduce,
-    write_report,
 )
+from ranklift.reproduction_report import markdown, write_pages, write_report
 
 CLAIM = """
 title = "Doubling doubles"
@@ -137,6 +136,22 @@ def test_every_claim_of_the_repository_reads(name: str) -> None:
     claim = load_claim(home() / name)
     assert {"quick", "full"} <= set(claim.sizes) and claim.quantities
     assert (home() / name / "README.md").is_file()
+
+
+def test_pages_show_readme_verdicts_and_results(folder: Path, tmp_path: Path) -> None:
+    (folder / "doubling" / "README.md").write_text("# Doubling\n\nTwice.\n")
+    pages = tmp_path / "pages"
+    write_pages(folder, pages)
+    assert "| [doubling](doubling.md) | Doubling doubles | - | - |" in (
+        (pages / "index.md").read_text()
+    )
+    for size in ("quick", "full"):
+        write_report(reproduce("doubling", size=size, folder=folder), folder / "doubling/results")
+    write_pages(folder, pages)
+    assert "| Doubling doubles | 1 of 2 | 1 of 2 |" in (pages / "index.md").read_text()
+    text = (pages / "doubling.md").read_text()
+    assert text.startswith("# Doubling\n\nTwice.\n\n## Results, quick size\n")
+    assert "| 2 \\|number\\| | own | 5.94 to 6.06 | 10 | not reproduced |" in text
 
 
 def test_the_unbalanced_saddle_is_reproduced() -> None:

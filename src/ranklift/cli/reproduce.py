@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..reproduce import ReproductionVerdict, home, load_claim, names, reproduce, write_report
+from ..reproduce import ReproductionVerdict, home, load_claim, names, reproduce
+from ..reproduction_report import write_report
 from .console import Watch
 
 
