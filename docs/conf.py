@@ -10,7 +10,6 @@ from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 import ranklift
-from ranklift.reproduce import home
 from ranklift.reproduction_report import write_pages
 
 project = "ranklift"
@@ -36,7 +35,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 # -- Pages of the reproductions, from their READMEs and committed results
-write_pages(home(), Path(__file__).parent / "reproductions")
+write_pages(Path(__file__).parents[1] / "reproductions", Path(__file__).parent / "reproductions")
 
 # -- API reference: public names, documented where users import them from
 autosummary_generate = True

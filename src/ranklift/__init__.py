@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         metrics,
         operators,
         solvers,
+        theory,
+        trajectory,
     )
     from .certificates.verify import Verification, certify, verify
     from .lowrank import LowRank
@@ -54,6 +56,7 @@ _SUBMODULES = (
     "metrics",
     "operators",
     "solvers",
+    "theory",
     "trajectory",
 )
 
@@ -80,6 +83,7 @@ __all__ = [
     "recover",
     "robust_pca",
     "solvers",
+    "theory",
     "trajectory",
     "verify",
 ]

@@ -165,7 +165,7 @@ def home() -> Path:
         Where there is none.
     """
     for folder in (Path.cwd(), *Path(__file__).resolve().parents):
-        if (folder / "reproductions").is_dir():
+        if names(folder / "reproductions"):
             return folder / "reproductions"
     raise FileFormatError(
         "the reproductions are not installed with the package",
