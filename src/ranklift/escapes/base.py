@@ -1,10 +1,10 @@
-"""Escape: from a point that a certificate rejects to a lower one."""
+"""Escape: from a point that a certificate rejects to others, from which to descend again."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -17,21 +17,51 @@ ESCAPES: dict[str, type[Escape]] = {}
 
 
 class Candidate(NamedTuple):
-    """A point to descend from; ``value`` is the objective there, ``before`` at the old point."""
+    """A point to descend from; ``value`` is the objective there, ``before`` at the old point.
+
+    ``kind`` names the construction where an escape has several.
+    """
 
     w: Array
     value: float
     before: float
+    kind: str = ""
 
 
 class Escape(ABC):
-    """Propose a point from which local search finds a better answer."""
+    """Propose points from which local search may find a better answer."""
+
+    descends: ClassVar[bool] = True
+    """Whether a candidate is always below the point it came from. Where it is not, only the descent
+    from it tells whether the escape succeeded."""
+
+    keeps_rank: ClassVar[bool] = True
+    """Whether candidates have as many columns as the point they came from."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         ESCAPES[cls.__name__] = cls
 
     @abstractmethod
+    def candidates(
+        self,
+        problem: FactorizedProblem,
+        w: Array,
+        reports: Mapping[str, CertificateReport],
+        rng: np.random.Generator,
+    ) -> Sequence[Candidate]:
+        """Return candidates by rising value; none when this escape sees no way on.
+
+        Parameters
+        ----------
+        problem : FactorizedProblem
+        w : array
+            The point to leave, as a rule a stationary one.
+        reports : mapping of str to CertificateReport
+            What is known about it; witnesses are used where they help.
+        rng : Generator
+        """
+
     def propose(
         self,
         problem: FactorizedProblem,
@@ -39,4 +69,6 @@ class Escape(ABC):
         reports: Mapping[str, CertificateReport],
         rng: np.random.Generator,
     ) -> Candidate | None:
-        """Return a candidate below W, or None when this escape sees no way down."""
+        """Return the candidate of least value, or None."""
+        found = self.candidates(problem, w, reports, rng)
+        return found[0] if found else None

@@ -26,13 +26,13 @@ class NegativeCurvature(Escape):
 
     max_steps: int = 200
 
-    def propose(
+    def candidates(
         self,
         problem: FactorizedProblem,
         w: Array,
         reports: Mapping[str, CertificateReport],
         rng: np.random.Generator,
-    ) -> Candidate | None:
+    ) -> list[Candidate]:
         """Use the witness of a failed curvature report, else search for a direction."""
         report = reports.get("curvature")
         if report is not None and report.witness is not None:
@@ -44,7 +44,7 @@ class NegativeCurvature(Escape):
         t, decrease = problem.minimize_along(point, like(direction, w))
         # A minimum is flat along its gauge orbit: the quartic then falls by rounding only.
         if decrease <= 1e-14 * (abs(point.value) + 1e-14 * norm(problem.b) ** 2):
-            return None
+            return []
         moved = w + t * like(direction, w)
         value = problem.evaluate(moved).value
-        return Candidate(moved, value, point.value) if value < point.value else None
+        return [Candidate(moved, value, point.value)] if value < point.value else []

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -36,16 +37,18 @@ class RankLift(Escape):
     columns: int = 4
     max_steps: int = 60
 
-    def propose(
+    keeps_rank: ClassVar[bool] = False
+
+    def candidates(
         self,
         problem: FactorizedProblem,
         w: Array,
         reports: Mapping[str, CertificateReport],
         rng: np.random.Generator,
-    ) -> Candidate | None:
+    ) -> list[Candidate]:
         """Find the directions of A*(residual) above lambda and lift along them."""
         if not problem.factorization.columnwise or not np.isfinite(problem.loss.smoothness):
-            return None  # no columns to append, or no slope to trust
+            return []  # no columns to append, or no slope to trust
         level = problem.ridge / problem.factorization.ridge_weight
         gap = duality_gap(
             problem,
@@ -59,9 +62,9 @@ class RankLift(Escape):
         )
         lifted = lift(problem, w, gap, level)
         if lifted is None:
-            return None
+            return []
         before, value = problem.evaluate(w).value, problem.evaluate(lifted).value
-        return Candidate(lifted, value, before) if value < before else None
+        return [Candidate(lifted, value, before)] if value < before else []
 
 
 def lift(
