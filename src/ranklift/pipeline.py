@@ -7,7 +7,7 @@ import platform
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from . import initializers, threads
 from .arrays import Array, is_numpy_array, namespace, norm
 from .certificates.verify import answer_reports, convex_reports
 from .errors import ConvergenceWarning, InputError, RankError, ShapeError
-from .escapes import Escape
+from .escapes import Escape, EscapeAttempt, EscapeSearch, automatic
 from .factorizations import Asymmetric, Factorization, Hermitian, Signed, Symmetric
 from .losses import Loss, Squared
 from .noise import HoldOut, hold_out, noise_estimate, noise_level, split_measurements
@@ -24,10 +24,10 @@ from .nuclear_norm import NuclearNormRun, continuation, geometric_path, solve_nu
 from .operators import EntrySampling, MeasurementOperator
 from .problem import FactorizedProblem
 from .progress import progress_callback
-from .refit import DiscrepancyTest, exact_rank_search, exact_refit
+from .refit import FIT_TO_ROUNDING, DiscrepancyTest, exact_rank_search, exact_refit
 from .refit import refit as refit_at
 from .result import ConvexSolution, Recovery
-from .solvers import SOLVERS, Solver
+from .solvers import SOLVERS, Solver, SolverRun
 from .status import Status
 from .trace import Callback, Trace
 from .validation import (
@@ -66,7 +66,7 @@ def recover(
     noise: float | str | None = None,
     regularization: float | str | None = "auto",
     solver: Solver | str = "auto",
-    escapes: Sequence[Escape] | str | None = "auto",
+    escapes: EscapeSearch | Sequence[Escape] | str | None = "auto",
     certify: bool = True,
     tol: float = 1e-8,
     max_time: float | None = None,
@@ -105,9 +105,12 @@ def recover(
         lambda; "auto" takes it from the noise; None leaves stage (i) out.
     solver : Solver or its class name, default "auto"
         Local search of the refit: Gauss-Newton for exact data, else trust-region Newton.
-    escapes : sequence of Escape, "auto" or None
-        Tried after the refit, best strict decrease kept. "auto" relies on the rank lift of stage
-        (i) and on the negative-curvature steps of the trust region.
+    escapes : EscapeSearch, sequence of Escape, "auto" or None
+        How to leave an answer that the data reject: exact data that are not reproduced, or a
+        residual above the known noise, at a given rank. "auto" tries the escapes that have the best
+        odds by measurement (``escapes.automatic``) until one descent ends at a fit or a round
+        brings nothing lower; an ``EscapeSearch`` has its own budget. A sequence is tried at
+        any answer. Every attempt is kept in the result. None: no escapes.
     certify : bool, default True
         Whether to check the certificates of the answer.
     tol : float, default 1e-8
@@ -164,8 +167,7 @@ def recover(
     rank = checked_rank(rank, operator.shape, operator.num_measurements)
     check_observed(operator)
     check_memory(operator, rank or 10)
-    if isinstance(escapes, str) and escapes != "auto":
-        raise InputError(f"escapes {escapes!r}", 'pass "auto", None, or Escape objects')
+    plan = _plan(escapes)
     local_solver = _solver(solver)
     problem = pose(operator, b, symmetric, loss)
     _check_settings(problem, sigma, lam, rank, init)
@@ -177,7 +179,7 @@ def recover(
         start = _start(problem, init, rank, generator)
         convex = search.regularised_stage(start)
         w, status = search.answer_stage(convex, start)
-        w, status = search.escape_stage(w, status, escapes)
+        w, status = search.escape_stage(w, status, plan)
         result = search.finish(w, status, convex, certify)
     result.provenance = provenance(
         operator, rng, noise=sigma, rank=rank, regularization=lam, tol=tol
@@ -214,6 +216,7 @@ class _Search:
     revealed: int | None = None
     discrepancy: DiscrepancyTest | None = None
     stage_times: dict[str, float] = field(default_factory=dict)
+    attempts: Sequence[EscapeAttempt] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.noise, float) and self.noise > 0 and self.problem.squared:
@@ -355,25 +358,41 @@ class _Search:
         return held is None or self.rank is not None or held.refit_error <= held.convex_error
 
     def escape_stage(
-        self, w: Array, status: Status, escapes: Sequence[Escape] | str | None
+        self, w: Array, status: Status, plan: EscapeSearch | None
     ) -> tuple[Array, Status]:
-        """Try the caller's escapes from the answer; keep the best strict decrease."""
-        if escapes is None or isinstance(escapes, str) or self.trace.stop_requested:
+        """Stage (iv): leave a point that the data reject; keep what ends lower."""
+        problem, trace = self.problem, self.trace
+        if plan is None or not w.shape[1] or trace.stop_requested or trace.out_of_time:
             return w, status
-        best = self.problem.evaluate(w).value
+        if not plan.escapes:
+            # Without a rank the stages before have raised it until the data were explained.
+            if self.rank is None or not (self.exact or self.discrepancy is not None):
+                return w, status
+            plan = replace(plan, escapes=automatic(problem))
+        start = SolverRun(problem.evaluate(w), status, 0)
         with self._stage("escapes"):
-            for escape in escapes:
-                candidate = escape.propose(self.problem, w, {}, self.rng)
-                if candidate is None:
-                    continue
-                run = refit_at(
-                    self.problem, candidate.w, self.problem.search_rank(candidate.w), self.rng,
-                    tol=self.tol, solver=self.solver, trace=self.trace, exact=self.exact,
-                    noise=self.known,
-                )  # fmt: skip
-                if run.point.value < best:
-                    best, w, status = run.point.value, run.point.w, run.status
-        return w, status
+            outcome = plan.run(
+                problem, start, self.rng, descend=self._descend, solved=self._explained, trace=trace
+            )
+            self.attempts = outcome.attempts
+            return outcome.run.point.w, outcome.run.status
+        return w, Status.USER_STOP
+
+    def _descend(self, w: Array) -> SolverRun:
+        """Search from a candidate of an escape as the answer was searched for."""
+        problem, options = self.problem, {"tol": self.tol, "solver": self.solver}
+        k = problem.search_rank(w)
+        if self.exact:
+            return exact_refit(problem, w, k, self.rng, trace=self.trace, **options)
+        return refit_at(problem, w, k, self.rng, trace=self.trace, noise=self.known, **options)
+
+    def _explained(self, run: SolverRun) -> bool:
+        """Whether nothing but rounding, or noise, is left: what no other point can better."""
+        if self.exact:
+            return run.point.residual_norm <= FIT_TO_ROUNDING * norm(self.problem.b)
+        if self.discrepancy is None:
+            return False
+        return self.discrepancy.allows(run.point, self.problem.search_rank(run.point.w))
 
     def finish(
         self, w: Array, status: Status, convex: NuclearNormRun | None, certify: bool
@@ -421,6 +440,7 @@ class _Search:
             stage_times=self.stage_times,
             noise=sigma,
             holdout=None if self.held_out is None else self.held_out.to_dict(),
+            escapes=list(self.attempts),
         )
 
     def _convex_solution(self, run: NuclearNormRun, certify: bool) -> ConvexSolution:
@@ -525,6 +545,22 @@ def _check_settings(
             "noisy data without a regularised stage, a rank or a start",
             'pass rank= or init=, or leave regularization at "auto", which reveals the rank',
         )
+
+
+def _plan(escapes: EscapeSearch | Sequence[Escape] | str | None) -> EscapeSearch | None:
+    """Return the escape search of the argument; without escapes: to be chosen."""
+    if escapes is None or isinstance(escapes, EscapeSearch):
+        return escapes
+    if isinstance(escapes, str):
+        if escapes != "auto":
+            raise InputError(
+                f"escapes {escapes!r}", 'pass "auto", None, Escape objects or an EscapeSearch'
+            )
+        return EscapeSearch()
+    chosen = tuple(escapes)
+    if not all(isinstance(escape, Escape) for escape in chosen):
+        raise InputError(f"escapes {escapes!r}", "pass Escape objects, such as SimulatedLift()")
+    return EscapeSearch(chosen) if chosen else None
 
 
 def _solver(solver: Solver | str) -> Solver | None:

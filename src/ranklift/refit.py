@@ -10,7 +10,7 @@ from .arrays import Array, like, namespace, norm, to_numpy
 from .escapes.rank_lift import RankLift
 from .factorizations import Signed
 from .initializers import spectral
-from .problem import FactorizedProblem
+from .problem import FactorizedProblem, Point
 from .solvers import GaussNewton, Solver, SolverRun, Stopping, TrustRegion
 from .status import Status
 from .trace import Trace
@@ -145,8 +145,12 @@ class DiscrepancyTest:
         )
         if rank not in self.refits or run.point.loss < self.refits[rank].point.loss:
             self.refits[rank] = run
-        allowed = self.sigma**2 * (freedom + 3 * np.sqrt(2.0 * freedom))
-        return 2 * self.refits[rank].point.loss <= allowed
+        return self.allows(self.refits[rank].point, rank)
+
+    def allows(self, point: Point, rank: int) -> bool:
+        """Whether the residual of a point of this rank is no more than noise."""
+        freedom = self.problem.operator.num_measurements - degrees_of_freedom(self.problem, rank)
+        return 2 * point.loss <= self.sigma**2 * (freedom + 3 * np.sqrt(2.0 * max(freedom, 0)))
 
     def revealed(self, w: Array) -> int | None:
         """Return the least passing rank that a refit of W shows, or None.

@@ -15,6 +15,7 @@ import numpy as np
 from .arrays import Array, to_numpy
 from .certificates import CertificateReport
 from .errors import FileFormatError, InputError, NotCertifiedError
+from .escapes.search import EscapeAttempt
 from .factorizations import Asymmetric, Factorization
 from .losses import Loss, Squared
 from .lowrank import LowRank
@@ -88,6 +89,8 @@ class Recovery:
         What the hold-out compared: lambda, rank and error.
     measures : dict
         Numbers measured at the last iterate (eps_g, eps_h).
+    escapes : list of EscapeAttempt
+        What was tried to leave an answer that the data reject, in order.
     provenance : dict
         Versions, seed, settings.
     extras : dict of arrays
@@ -112,6 +115,7 @@ class Recovery:
     noise: float | None = None
     holdout: dict[str, Any] | None = None
     measures: dict[str, float] = field(default_factory=dict)
+    escapes: list[EscapeAttempt] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
     extras: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     operator: MeasurementOperator | None = field(default=None, repr=False)
@@ -193,6 +197,13 @@ class Recovery:
         ]
         if self.noise is not None:
             lines.append(f"noise: standard deviation {self.noise:.4g}")
+        if self.escapes:
+            kept = [attempt.escape for attempt in self.escapes if attempt.accepted]
+            lines.append(
+                f"escapes: {len(self.escapes)} descents, objective {self.escapes[0].before:.3g} to "
+                f"{min(a.after if a.accepted else a.before for a in self.escapes):.3g} "
+                f"({', '.join(kept) if kept else 'none ended lower'})"
+            )
         lines += [_line(report) for report in self.certificates.values()]
         if self.convex is not None:
             lines.append(
@@ -242,6 +253,7 @@ class Recovery:
             "counts": vars(self.counts),
             "wall_time": self.wall_time,
             "stage_times": self.stage_times,
+            "escapes": [attempt.to_dict() for attempt in self.escapes],
             "provenance": self.provenance,
         }
 
@@ -355,6 +367,7 @@ def _from_document(arrays: Mapping[str, np.ndarray], document: dict[str, Any]) -
         noise=document["noise"],
         holdout=document["holdout"],
         measures=document["measures"],
+        escapes=[EscapeAttempt(**attempt) for attempt in document.get("escapes", [])],
         provenance=document["provenance"],
         extras={key[6:]: arrays[key] for key in arrays if key.startswith("extra.")},
         operator=operator,

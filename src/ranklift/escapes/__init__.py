@@ -1,7 +1,22 @@
-"""Escapes: ways down from a point that a certificate rejects."""
+"""Escapes: ways on from a point that a certificate or the data reject."""
 
+from .automatic import automatic
 from .base import ESCAPES, Candidate, Escape
+from .lifted import LiftedProblem, lifted_curvature
 from .negative_curvature import NegativeCurvature
 from .rank_lift import RankLift
+from .search import EscapeAttempt, EscapeOutcome, EscapeSearch
 
-__all__ = ["ESCAPES", "Candidate", "Escape", "NegativeCurvature", "RankLift"]
+__all__ = [
+    "ESCAPES",
+    "Candidate",
+    "Escape",
+    "EscapeAttempt",
+    "EscapeOutcome",
+    "EscapeSearch",
+    "LiftedProblem",
+    "NegativeCurvature",
+    "RankLift",
+    "automatic",
+    "lifted_curvature",
+]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..io.atomic import write_text
-from . import plots
+from . import escapes, plots
 from .style import CSS
 from .words import RIGOR_WORDS, VERDICT_WORDS, headline, meaning
 
@@ -78,6 +78,7 @@ def build_report(recovery: Any, context: ReportContext | None = None) -> str:
         _answer(recovery, context, observed, fitted),
         _asked(recovery, context),
         _plots(recovery, context, observed, fitted),
+        escapes.section(recovery),
         _selection(recovery, context),
         _holdout(context),
         _certificates(recovery),

@@ -44,6 +44,9 @@ figure h3 { margin-bottom: 6px; } figcaption { margin-top: 6px; }
 .cert dl { display: grid; grid-template-columns: 176px 1fr; gap: 4px 14px; margin: 10px 0 0;
   font-size: 0.93rem; }
 .cert dt { color: var(--muted); } .cert dd { margin: 0; overflow-wrap: anywhere; max-width: 76ch; }
+table { border-collapse: collapse; font-size: 0.93rem; align-self: start; }
+th, td { padding: 6px 14px 6px 0; text-align: left; border-bottom: 1px solid var(--line);
+  font-variant-numeric: tabular-nums; } th { color: var(--muted); font-weight: 500; }
 code { font: 0.88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 @media (max-width: 760px) {
   main { padding: 20px 16px 48px; }

@@ -1,0 +1,12 @@
+"""Which escapes recover() tries, and in which order."""
+
+from __future__ import annotations
+
+from ..problem import FactorizedProblem
+from .base import Escape
+from .negative_curvature import NegativeCurvature
+
+
+def automatic(problem: FactorizedProblem) -> tuple[Escape, ...]:
+    """Return the escapes for a problem, best measured odds first."""
+    return (NegativeCurvature(),)
