@@ -29,7 +29,7 @@ from .refit import refit as refit_at
 from .result import ConvexSolution, Recovery
 from .solvers import SOLVERS, Solver, SolverRun
 from .status import Status
-from .trace import Callback, Trace
+from .trace import Callback, Observer, Trace
 from .validation import (
     check_memory,
     check_observed,
@@ -75,6 +75,7 @@ def recover(
     progress: bool = False,
     init: str | tuple[Array, Array] | Array | None = None,
     refit: bool | str = "auto",
+    observers: Sequence[Observer] = (),
 ) -> Recovery:
     """Recover a low-rank matrix from its measurements, and certify what was found.
 
@@ -130,6 +131,8 @@ def recover(
         Whether the answer is refitted without shrinkage. "auto" does, unless a hold-out
         (noise="estimate") finds the regularised solution to predict better; that solution is then
         the answer.
+    observers : sequence of callable, default none
+        Shown every iterate of every stage, as ``Trace`` has it: a ``trajectory.Trajectory``.
 
     Returns
     -------
@@ -172,7 +175,8 @@ def recover(
     problem = pose(operator, b, symmetric, loss)
     _check_settings(problem, sigma, lam, rank, init)
     generator = make_generator(rng)
-    trace = Trace(max_time_s=float("inf") if max_time is None else float(max_time))
+    limit = float("inf") if max_time is None else float(max_time)
+    trace = Trace(max_time_s=limit, observers=list(observers))
     search = _Search(problem, generator, trace, rank, sigma, lam, local_solver, tol, refit)
     with threads.single_threaded_blas(), progress_callback(progress, callback) as observer:
         trace.callback = observer

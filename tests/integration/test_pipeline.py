@@ -232,3 +232,27 @@ def test_tiny_known_noise_is_reached_and_hides_no_rank(symmetric, sigma):
         assert found.rank == 2
         freedom = 39 if symmetric else 76
         assert (found.matrix - instance.truth).norm() <= 1.6 * sigma * np.sqrt(freedom)
+
+
+def test_observers_see_every_stage_and_change_nothing():
+    instance = gaussian_sensing((9, 7), 2, 60, rng=0).with_noise(0.01, rng=1)
+    seen: list[str] = []
+    settings = {"noise": 0.01, "rng": 0}
+    observed = rl.recover(
+        instance.operator,
+        instance.measurements,
+        observers=[lambda problem, state, iteration, stage: seen.append(stage)],
+        **settings,
+    )
+    plain = rl.recover(instance.operator, instance.measurements, **settings)
+    assert {"nuclear_norm", "refit"} <= set(seen)
+    np.testing.assert_array_equal(observed.left, plain.left)
+    assert observed.counts == plain.counts
+
+
+def test_escapes_are_checked_before_any_work():
+    instance = gaussian_sensing((9, 7), 2, 60, rng=0)
+    with pytest.raises(InputError, match="Escape objects"):
+        rl.recover(instance.operator, instance.measurements, escapes=["SimulatedLift"])
+    with pytest.raises(InputError, match="descents"):
+        rl.escapes.EscapeSearch(descents=0)
