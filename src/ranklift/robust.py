@@ -28,13 +28,14 @@ from .losses import Absolute, GroupHuber, Huber, L1BallDistance, Loss, Squared
 from .noise import noise_level
 from .nuclear_norm import solve_nuclear_norm
 from .operators import MeasurementOperator
-from .pipeline import GAP_TOLERANCE, make_generator, pose, provenance, warn_unless_stationary
+from .pipeline import make_generator, pose, provenance, warn_unless_stationary
 from .problem import FactorizedProblem
 from .progress import progress_callback
 from .refit import _with_columns, refit, spectral_gap
 from .residual_scale import EFFICIENT, ResidualScale, entry_columns, entry_lines
 from .result import ConvexSolution, Recovery
 from .solvers import GaussNewton, SolverRun, Stopping, TrustRegion
+from .stages import GAP_TOLERANCE
 from .status import Status, Verdict
 from .trace import Callback, Trace
 from .validation import check_memory, check_observed, checked_measurements, checked_noise
