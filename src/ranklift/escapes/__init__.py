@@ -6,6 +6,7 @@ from .lifted import LiftedProblem, lifted_curvature
 from .negative_curvature import NegativeCurvature
 from .rank_lift import RankLift
 from .search import EscapeAttempt, EscapeOutcome, EscapeSearch
+from .simulated_lift import SimulatedLift
 
 __all__ = [
     "ESCAPES",
@@ -17,6 +18,7 @@ __all__ = [
     "LiftedProblem",
     "NegativeCurvature",
     "RankLift",
+    "SimulatedLift",
     "automatic",
     "lifted_curvature",
 ]

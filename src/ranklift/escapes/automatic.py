@@ -5,8 +5,9 @@ from __future__ import annotations
 from ..problem import FactorizedProblem
 from .base import Escape
 from .negative_curvature import NegativeCurvature
+from .simulated_lift import SimulatedLift
 
 
 def automatic(problem: FactorizedProblem) -> tuple[Escape, ...]:
     """Return the escapes for a problem, best measured odds first."""
-    return (NegativeCurvature(),)
+    return (NegativeCurvature(), SimulatedLift())
