@@ -2,9 +2,20 @@
 
 from .automatic import automatic
 from .base import ESCAPES, Candidate, Escape
+from .langevin import (
+    NonReversibleLangevin,
+    OverdampedLangevin,
+    UnderdampedLangevin,
+    nonreversible_path,
+    overdamped_path,
+    underdamped_path,
+)
 from .lifted import LiftedProblem, lifted_curvature
 from .negative_curvature import NegativeCurvature
+from .random_perturbation import RandomPerturbation
+from .rank_excursion import RankExcursion
 from .rank_lift import RankLift
+from .restart import RandomRestart, SpectralRestart
 from .search import EscapeAttempt, EscapeOutcome, EscapeSearch
 from .simulated_lift import SimulatedLift
 
@@ -17,8 +28,18 @@ __all__ = [
     "EscapeSearch",
     "LiftedProblem",
     "NegativeCurvature",
+    "NonReversibleLangevin",
+    "OverdampedLangevin",
+    "RandomPerturbation",
+    "RandomRestart",
+    "RankExcursion",
     "RankLift",
     "SimulatedLift",
+    "SpectralRestart",
+    "UnderdampedLangevin",
     "automatic",
     "lifted_curvature",
+    "nonreversible_path",
+    "overdamped_path",
+    "underdamped_path",
 ]

@@ -40,7 +40,8 @@ class Escape(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        ESCAPES[cls.__name__] = cls
+        if not cls.__name__.startswith("_"):  # what several escapes share is none itself
+            ESCAPES[cls.__name__] = cls
 
     @abstractmethod
     def candidates(
