@@ -38,6 +38,9 @@ class Escape(ABC):
     keeps_rank: ClassVar[bool] = True
     """Whether candidates have as many columns as the point they came from."""
 
+    random: ClassVar[bool] = False
+    """Whether asking again gives other candidates: it is then asked until the budget ends."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not cls.__name__.startswith("_"):  # what several escapes share is none itself

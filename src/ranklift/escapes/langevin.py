@@ -115,11 +115,12 @@ def nonreversible_path(
 class _Langevin(Escape):
     """What the three dynamics share: units, the loop, and the candidate."""
 
-    temperature: float = 0.05
+    temperature: float = 4.0
     step: float = 0.05
     steps: int = 200
 
     descends: ClassVar[bool] = False
+    random: ClassVar[bool] = True
 
     @abstractmethod
     def _path(
@@ -164,8 +165,9 @@ class OverdampedLangevin(_Langevin):
 
     Parameters
     ----------
-    temperature : float, default 0.05
-        T times the number of unknowns, over the value at the point left: a guess of what it takes.
+    temperature : float, default 4
+        T times the number of unknowns, over the value at the point left. On stuck Gaussian
+        instances (n = 10) 1 frees few, 16 forgets where it began.
     step : float, default 0.05
         Over 1 / ||A*(b)||_2.
     steps : int, default 200
@@ -188,8 +190,9 @@ class UnderdampedLangevin(_Langevin):
 
     Parameters
     ----------
-    temperature : float, default 0.05
-        T times the number of unknowns, over the value at the point left: a guess of what it takes.
+    temperature : float, default 4
+        T times the number of unknowns, over the value at the point left. On stuck Gaussian
+        instances (n = 10) 1 frees few, 16 forgets where it began.
     step : float, default 0.2
         Over 1 / sqrt(||A*(b)||_2).
     steps : int, default 200
@@ -222,8 +225,9 @@ class NonReversibleLangevin(_Langevin):
 
     Parameters
     ----------
-    temperature : float, default 0.05
-        T times the number of unknowns, over the value at the point left: a guess of what it takes.
+    temperature : float, default 4
+        T times the number of unknowns, over the value at the point left. On stuck Gaussian
+        instances (n = 10) 1 frees few, 16 forgets where it began.
     step : float, default 0.05
         Over 1 / ||A*(b)||_2.
     steps : int, default 200

@@ -34,6 +34,7 @@ class RandomPerturbation(Escape):
     count: int = 4
 
     descends: ClassVar[bool] = False
+    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < self.radius < np.inf or self.count < 1:

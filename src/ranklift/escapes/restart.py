@@ -34,6 +34,7 @@ class RandomRestart(Escape):
     count: int = 4
 
     descends: ClassVar[bool] = False
+    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.count < 1:

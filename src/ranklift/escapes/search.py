@@ -73,8 +73,8 @@ class EscapeSearch:
     ----------
     escapes : sequence of Escape
         In this order in every round.
-    descents : int, default 12
-        Most descents altogether.
+    descents : int, default 6
+        Most descents altogether: a hopeless case (data of a higher rank) costs that much more.
     seconds : float, default inf
         No descent begins later than this after the search began.
     each : int, default 4
@@ -92,7 +92,7 @@ class EscapeSearch:
     """
 
     escapes: Sequence[Escape] = field(default_factory=tuple)
-    descents: int = 12
+    descents: int = 6
     seconds: float = float("inf")
     each: int = 4
 
@@ -131,13 +131,13 @@ class EscapeSearch:
         began = time.perf_counter()
         best, attempts = start, []
         known: Mapping[str, CertificateReport] = reports or {}
-        turn, improved = 1, True
-        while improved and not solved(best):
-            improved = False
-            for escape in self.escapes:
+        turn, asked = 1, list(self.escapes)
+        while asked and not solved(best):
+            improved = proposed = False
+            for escape in asked:
                 candidates = escape.candidates(problem, best.point.w, known, rng)
-                value = best.point.value
-                found = best
+                value, found = best.point.value, best
+                proposed = proposed or bool(candidates)
                 for candidate in candidates[: self.each]:
                     spent = time.perf_counter() - began
                     over = len(attempts) >= self.descents or spent > self.seconds
@@ -159,4 +159,8 @@ class EscapeSearch:
                     best, improved = found, True
                     turn, known = turn + 1, {}
                     break
+            if improved:
+                asked = list(self.escapes)
+            else:  # asked again, only chance can bring something else
+                asked = [escape for escape in self.escapes if escape.random] if proposed else []
         return EscapeOutcome(best, tuple(attempts), solved(best))
