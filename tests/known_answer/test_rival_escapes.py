@@ -126,10 +126,9 @@ def test_escapes_leave_the_minima_of_perturbed_completion(escape, descents):
         assert ends.solved and len(ends.attempts) <= descents
 
 
-@pytest.mark.parametrize(
-    "escape", [OverdampedLangevin(), UnderdampedLangevin(), NonReversibleLangevin()], ids=str
-)
-def test_langevin_escapes_move_and_stay_near_what_their_heat_allows(escape):
+@pytest.mark.parametrize("kind", [OverdampedLangevin, UnderdampedLangevin, NonReversibleLangevin])
+def test_langevin_escapes_move_and_stay_near_what_their_heat_allows(kind):
+    escape = kind(temperature=0.05)
     problem, point = pose(), TRAP.spurious_points[0]
     before = problem.evaluate(point).value
     found = escape.propose(problem, point, {}, np.random.default_rng(0))
