@@ -7,7 +7,8 @@ import pytest
 
 import referee
 from cases import explicit_rows
-from ranklift.escapes import EscapeSearch, SimulatedLift
+from ranklift.errors import InputError
+from ranklift.escapes import EscapeSearch, SimulatedLift, TruncatedDescent, escape_feasibility
 from ranklift.escapes.oracle_plane import OraclePlane, descent_eigenvectors, stationary_points
 from ranklift.factorizations import Asymmetric, Hermitian, Signed, Symmetric
 from ranklift.instances import (
@@ -16,11 +17,12 @@ from ranklift.instances import (
     perturbed_matrix_completion,
     random_pauli_strings,
     random_state,
+    rip_half,
     sod_three_by_three,
     two_by_two_weighted,
 )
 from ranklift.losses import Huber
-from ranklift.operators import EntrySampling, PauliSensing
+from ranklift.operators import EntrySampling, IdentitySensing, PauliSensing
 from ranklift.problem import Counts, FactorizedProblem
 from ranklift.regularizers import SquaredNorm
 from ranklift.solvers import SolverRun, Stopping, TrustRegion
@@ -184,3 +186,82 @@ def test_what_it_does_not_cover_gives_no_candidate():
     solved = pose(instance)
     assert SimulatedLift().candidates(solved, instance.truth.left, {}, rng) == []
     assert isinstance(asymmetric(0)[0].factorization, Asymmetric)
+
+
+# -- the published scores and the truncated descent ----------------------------------------------
+
+EXPERIMENTS = [
+    # instance, (l, rho, eta, t), delta, EFS, kind, value at the point, as the notes have them
+    (rip_half(2), (3, 0.1, 0.01, 660), 0.5, 1.0, "beta", 0.0697),
+    (perturbed_matrix_completion(3, 0.3), (11, 0.3, 0.01, 59000), 0.8659, 0.1060, "gamma", 1.95e-4),
+    (sod_three_by_three(), (5, 0.1, 0.1, 150000), 0.8753, 0.2276, "gamma", 0.0729),
+]
+
+
+@pytest.mark.parametrize(
+    ("instance", "parameters", "delta", "score", "kind", "value"),
+    EXPERIMENTS,
+    ids=["exp1", "exp2", "exp3"],
+)
+def test_notebook_experiments(instance, parameters, delta, score, kind, value):
+    problem, point = pose(instance), instance.spurious_points[0]
+    found = escape_feasibility(problem, point, np.random.default_rng(0))
+    assert found is not None
+    assert found.published_score(delta) == pytest.approx(score, rel=1e-3)
+    moved = TruncatedDescent(*parameters).candidate(problem, point, np.random.default_rng(0))
+    assert moved.kind == kind
+    assert moved.value == pytest.approx(value, rel=5e-3)
+    end = descend(problem, moved.w)
+    assert (problem.compose(end.point.w) - instance.truth).norm() < 1e-6
+
+
+@pytest.mark.parametrize("instance", [TRAPS[0], TRAPS[4], TRAPS[5]], ids=lambda i: i.name)
+def test_the_score_says_whether_a_step_descends(instance):
+    """No step along u q^T lowers the loss at these minima, and all the scores are below one."""
+    problem = pose(instance)
+    for point in instance.spurious_points:
+        found = escape_feasibility(problem, point, np.random.default_rng(0))
+        assert found is not None and found.score < 1
+        direction = np.outer(found.u, found.q)
+        here = problem.evaluate(point).value
+        for s in (0.5 * found.step, found.step, 0.1, -0.1, 1.0):
+            change = s**2 * (
+                found.eigenvalue + found.singular_value**2 * found.mixed_energy / 2
+                + s * found.singular_value * found.cross + s**2 * found.energy / 2
+            )  # fmt: skip
+            value = problem.evaluate(point + s * direction).value
+            assert value - here == pytest.approx(change, rel=1e-6, abs=1e-10)
+            assert value >= here - 1e-12
+
+
+def test_a_saddle_has_a_score_above_one_and_a_step_that_descends():
+    """A rank-one part of a rank-two truth, fully observed: lambda = -1, nothing mixes."""
+    problem = FactorizedProblem(
+        IdentitySensing((3, 3)), np.diag([2.0, 1.0, 0.0]).ravel(), Symmetric()
+    )
+    w = np.array([[np.sqrt(2.0), 0.0], [0.0, 1e-3], [0.0, 0.0]])
+    found = escape_feasibility(problem, w, np.random.default_rng(0))
+    assert found is not None and found.score > 1
+
+
+def test_truncated_descent_is_stable_for_large_orders():
+    problem, point = pose(TRAPS[0]), TRAPS[0].spurious_points[0]
+    plain = TruncatedDescent(3, 0.1, 0.01, 50)
+    found = escape_feasibility(problem, point, np.random.default_rng(0))
+    assert found is not None
+    beta, gamma = plain.logarithms(found.eigenvalue, found.singular_value)
+    nu = 1 - 0.01 * found.eigenvalue**3
+    assert np.exp(beta) == pytest.approx(0.1 * nu**50, rel=1e-12)
+    total = sum(nu**k for k in range(50))
+    expected = 0.01 * 0.1 * found.singular_value**3 / 4 * total
+    assert np.exp(gamma) == pytest.approx(expected, rel=1e-10)
+    for order in (51, 101):
+        moved = TruncatedDescent(order, 0.3, 0.5, 10**9).candidate(
+            problem, point, np.random.default_rng(0)
+        )
+        assert np.isfinite(moved.value) and moved.kind in ("beta", "gamma", "failed")
+    for bad in ((2, 0.1, 0.1, 5), (3, -0.1, 0.1, 5), (3, 0.1, 0.1, 0)):
+        with pytest.raises(InputError, match="Remedy"):
+            TruncatedDescent(*bad)
+    with pytest.raises(InputError, match="delta"):
+        found.published_score(1.5)

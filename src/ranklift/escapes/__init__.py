@@ -2,6 +2,7 @@
 
 from .automatic import automatic
 from .base import ESCAPES, Candidate, Escape
+from .feasibility import EscapeFeasibility, escape_feasibility
 from .langevin import (
     NonReversibleLangevin,
     OverdampedLangevin,
@@ -18,12 +19,14 @@ from .rank_lift import RankLift
 from .restart import RandomRestart, SpectralRestart
 from .search import EscapeAttempt, EscapeOutcome, EscapeSearch
 from .simulated_lift import SimulatedLift
+from .truncated_descent import TruncatedDescent
 
 __all__ = [
     "ESCAPES",
     "Candidate",
     "Escape",
     "EscapeAttempt",
+    "EscapeFeasibility",
     "EscapeOutcome",
     "EscapeSearch",
     "LiftedProblem",
@@ -36,8 +39,10 @@ __all__ = [
     "RankLift",
     "SimulatedLift",
     "SpectralRestart",
+    "TruncatedDescent",
     "UnderdampedLangevin",
     "automatic",
+    "escape_feasibility",
     "lifted_curvature",
     "nonreversible_path",
     "overdamped_path",
