@@ -15,8 +15,8 @@ from ranklift.reproduce import Outcome, Progress
 METHODS = ("overdamped", "overdamped, longer step", "underdamped", "non-reversible")
 
 STRENGTH = 2.0
-"""Of the skew drift: I + J lengthens steps by sqrt(1 + STRENGTH^2), which the longer overdamped step
-grants to that method, too."""
+"""Of the skew drift: I + J lengthens steps by sqrt(1 + STRENGTH^2); the longer overdamped step
+grants that to the other method, too."""
 
 
 def run(settings: Mapping[str, Any], progress: Progress) -> Outcome:
