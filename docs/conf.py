@@ -50,6 +50,7 @@ add_module_names = False
 nitpick_ignore_regex = [
     ("py:class", r"(abc|enum|scipy|sklearn)\..*"),
     ("py:class", r"ranklift\.estimators\.regressor\..*"),  # what the regressors share
+    ("py:class", r"ranklift\.escapes\.langevin\._Langevin"),  # what the dynamics share
 ]
 
 

@@ -40,7 +40,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Outcome:
         "Explicit: m = n (n + 1) / 2 symmetric Gaussian matrices, r = 1, one gradient of h^l; "
         "refused above 1 GB in one array. Lifted descent takes hundreds to 1e5 of them.",
         "Escape: quadratic sensing with m = 4 n Gaussian vectors, rank 1, all candidates of one "
-        "eigenvector. Its time holds a Lanczos run of at most 100 products with A*(residual), each "
+        "eigenvector. Its time holds a Lanczos run of at most 60 products with A*(residual), each "
         "as dear as a gradient here; 'over gradients' counts them in.",
     ]
     tables = {"Explicit lifted problem": explicit, "SimulatedLift": simulated}

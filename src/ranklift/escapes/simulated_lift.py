@@ -40,7 +40,7 @@ class SimulatedLift(Escape):
     pairs : int, default 1
         Smallest nonzero singular values of W tried with each.
     kinds : tuple of str, default all but "beta swap"
-    max_steps : int, default 100
+    max_steps : int, default 60
         Lanczos steps for the eigenvectors.
 
     Notes
@@ -68,7 +68,7 @@ class SimulatedLift(Escape):
     eigenvectors: int = 2
     pairs: int = 1
     kinds: tuple[str, ...] = KINDS
-    max_steps: int = 100
+    max_steps: int = 60
 
     descends: ClassVar[bool] = False
 
