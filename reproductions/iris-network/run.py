@@ -53,8 +53,8 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Outcome:
         " X = U U^T of rank 2, loss sum of squares / (2 m); 100 flowers to train, 50 to test.",
         f"GD: {settings['steps']} steps of 1/4 from a small random start, not converged; + SOD: an "
         "escape and as many steps, up to four times; Newton: to a second-order point; Newton + "
-        f"SOD: escapes from there, eight descents. {trapped} of {len(rows)} converged runs ended above "
-        f"the least minimum found, {freed} of them came to it.",
+        f"SOD: escapes from there, eight descents. {trapped} of {len(rows)} converged runs ended "
+        f"above the least minimum found, {freed} of them came to it.",
         "The published run (train .032152, .0306, .0288) does not say target, scaling and split: "
         "its values are not comparable.",
     ]
