@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array, is_numpy_array, namespace, norm
+from .certificates import PSDGap
 from .certificates.verify import answer_reports, convex_reports
 from .escapes import EscapeAttempt, EscapeSearch, automatic
 from .factorizations import Asymmetric
@@ -22,7 +23,7 @@ from .refit import FIT_TO_ROUNDING, DiscrepancyTest, exact_rank_search, exact_re
 from .refit import refit as refit_at
 from .result import ConvexSolution, Recovery
 from .solvers import Solver, SolverRun
-from .status import Status
+from .status import Status, Verdict
 from .trace import Trace
 
 log = logging.getLogger("ranklift")
@@ -204,13 +205,18 @@ class Stages:
         problem, trace = self.problem, self.trace
         if plan is None or not w.shape[1] or trace.stop_requested or trace.out_of_time:
             return w, status
+        start = SolverRun(problem.evaluate(w), status, 0)
         if not plan.escapes:
             # Without a rank the stages before have raised it until the data were explained.
-            if self.rank is None or not (self.exact or self.discrepancy is not None):
+            decidable = self.rank is not None and (self.exact or self.discrepancy is not None)
+            if not decidable or not self._wants_refit() or self._explained(start):
                 return w, status
             plan = replace(plan, escapes=automatic(problem))
-        start = SolverRun(problem.evaluate(w), status, 0)
         with self._stage("escapes"):
+            if problem.factorization.definite:
+                best = PSDGap().check(problem, problem.gauge(w), self.rng)
+                if best.verdict is Verdict.HOLDS:  # no positive semidefinite matrix fits better
+                    return w, status
             outcome = plan.run(
                 problem, start, self.rng, descend=self._descend, solved=self._explained, trace=trace
             )

@@ -190,3 +190,23 @@ def test_escapes_are_kept_in_file_summary_and_report(tmp_path):
     page = build_report(found)
     assert "How wrong answers were left" in page and "SimulatedLift" in page
     assert "How wrong answers were left" not in build_report(recover(escapes=None))
+
+
+def test_a_certified_answer_is_not_escaped_from():
+    """diag(1, -1, 0): no positive semidefinite matrix fits better than diag(1, 0, 0)."""
+    operator = rl.operators.IdentitySensing((3, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = rl.recover(
+            operator, np.diag([1.0, -1.0, 0.0]).ravel(), rank=1, symmetric=True, rng=0
+        )
+    assert found.escapes == [] and found.certificates["psd_gap"].verdict.value == "holds"
+    assert np.abs(found.matrix.toarray() - np.diag([1.0, 0.0, 0.0])).max() < 1e-6
+
+
+def test_an_answer_without_refit_stays_regularised():
+    instance = gaussian_sensing(8, 2, 60, symmetric=True, rng=0)
+    found = rl.recover(
+        instance.operator, instance.measurements, rank=2, symmetric=True, refit=False, rng=0
+    )
+    assert found.escapes == [] and found.convex is not None and not found.refitted
