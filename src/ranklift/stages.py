@@ -221,7 +221,10 @@ class Stages:
                 problem, start, self.rng, descend=self._descend, solved=self._explained, trace=trace
             )
             self.attempts = outcome.attempts
-            return outcome.run.point.w, outcome.run.status
+            if outcome.solved or not (trace.stop_requested or trace.out_of_time):
+                return outcome.run.point.w, outcome.run.status
+            stopped = Status.USER_STOP if trace.stop_requested else Status.MAX_TIME
+            return outcome.run.point.w, stopped
         return w, Status.USER_STOP
 
     def _descend(self, w: Array) -> SolverRun:

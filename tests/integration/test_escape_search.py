@@ -210,3 +210,29 @@ def test_an_answer_without_refit_stays_regularised():
         instance.operator, instance.measurements, rank=2, symmetric=True, refit=False, rng=0
     )
     assert found.escapes == [] and found.convex is not None and not found.refitted
+
+
+def test_ctrl_c_keeps_what_was_found(problem):
+    """It strikes in the second descent; the first one ended lower."""
+    trace, calls = Trace(), []
+    lower = descend(problem, 0.9 * TRAP.truth.left)
+
+    def interrupted(w: np.ndarray) -> SolverRun:
+        calls.append(w)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return lower
+
+    ends = search(
+        problem, EscapeSearch((RandomRestart(),)), descend=interrupted, trace=trace,
+        solved=lambda run: False,
+    )  # fmt: skip
+    assert trace.stop_requested and ends.run is lower and len(ends.attempts) == 1
+
+
+def test_a_stop_in_the_escapes_is_the_status_of_the_answer():
+    def callback(row: Any) -> bool:
+        return row.stage == "refit" and row.iteration > 0
+
+    found = recover(callback=callback, regularization=None)
+    assert found.status is Status.USER_STOP

@@ -132,35 +132,36 @@ class EscapeSearch:
         best, attempts = start, []
         known: Mapping[str, CertificateReport] = reports or {}
         turn, asked = 1, list(self.escapes)
-        while asked and not solved(best):
-            improved = proposed = False
-            for escape in asked:
-                candidates = escape.candidates(problem, best.point.w, known, rng)
-                value, found = best.point.value, best
-                proposed = proposed or bool(candidates)
-                for candidate in candidates[: self.each]:
-                    spent = time.perf_counter() - began
-                    over = len(attempts) >= self.descents or spent > self.seconds
-                    if over or trace.stop_requested or trace.out_of_time:
-                        return EscapeOutcome(found, tuple(attempts), solved(found))
-                    run = descend(candidate.w)
-                    lower = run.point.value < found.point.value - DECREASE * value
-                    attempts.append(
-                        EscapeAttempt(
-                            turn, type(escape).__name__, candidate.kind, value, candidate.value,
-                            run.point.value, lower, run.status.value,
-                            time.perf_counter() - began - spent,
-                        )
-                    )  # fmt: skip
-                    found = run if lower else found
-                    if solved(found):
-                        return EscapeOutcome(found, tuple(attempts), True)
-                if found is not best:
-                    best, improved = found, True
-                    turn, known = turn + 1, {}
-                    break
-            if improved:
-                asked = list(self.escapes)
-            else:  # asked again, only chance can bring something else
-                asked = [escape for escape in self.escapes if escape.random] if proposed else []
+        try:
+            while asked and not solved(best):
+                left, proposed = best, False
+                value = left.point.value
+                for escape in asked:
+                    candidates = escape.candidates(problem, left.point.w, known, rng)
+                    proposed = proposed or bool(candidates)
+                    for candidate in candidates[: self.each]:
+                        spent = time.perf_counter() - began
+                        over = len(attempts) >= self.descents or spent > self.seconds
+                        if over or trace.stop_requested or trace.out_of_time:
+                            return EscapeOutcome(best, tuple(attempts), solved(best))
+                        run = descend(candidate.w)
+                        lower = run.point.value < best.point.value - DECREASE * value
+                        attempts.append(
+                            EscapeAttempt(
+                                turn, type(escape).__name__, candidate.kind, value,
+                                candidate.value, run.point.value, lower, run.status.value,
+                                time.perf_counter() - began - spent,
+                            )
+                        )  # fmt: skip
+                        best = run if lower else best
+                        if solved(best):
+                            return EscapeOutcome(best, tuple(attempts), True)
+                    if best is not left:
+                        break
+                if best is not left:
+                    turn, known, asked = turn + 1, {}, list(self.escapes)
+                else:  # asked again, only chance can bring something else
+                    asked = [escape for escape in self.escapes if escape.random and proposed]
+        except KeyboardInterrupt:
+            trace.stop_requested = True
         return EscapeOutcome(best, tuple(attempts), solved(best))
