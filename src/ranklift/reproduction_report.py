@@ -87,9 +87,11 @@ def write_pages(reproductions: Path, folder: Path) -> list[Path]:
     reproductions : path
         As ``home()`` returns it.
     folder : path
-        Where the pages go; figures are linked from there.
+        Where the pages go, in place of those there; figures are linked from there.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.md"):
+        stale.unlink()
     rows, written = [], []
     for name in names(reproductions):
         source, claim = reproductions / name, load_claim(reproductions / name)

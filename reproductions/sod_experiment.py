@@ -1,4 +1,4 @@
-"""The three experiments of the notebooks: local descent, closed-form escape, descent again."""
+"""What the reproductions sod-exp1, -exp2 and -exp3 share: closed-form escape, then descent."""
 
 from __future__ import annotations
 
@@ -32,31 +32,26 @@ EXPERIMENTS: dict[str, tuple[Instance, TruncatedDescent, float, float, int]] = {
 }  # fmt: skip
 
 
-def run(settings: Mapping[str, Any], progress: Progress) -> Outcome:
-    """Run the experiments from the exact spurious points."""
-    rows, values, curves = [], {}, {}
-    for done, (name, setting) in enumerate(EXPERIMENTS.items()):
-        progress(name, done, len(EXPERIMENTS))
-        row, curve = experiment(*setting, factor=settings["more_steps"])
-        rows.append({"experiment": name} | row)
-        curves[name] = curve
-        values |= {
-            f"{name}_score": row["EFS"],
-            f"{name}_candidate": row["h at the candidate"],
-            f"{name}_after": row["h after descent"],
-            f"{name}_distance": row["distance after descent"],
-        }
-        values[f"{name}_gamma"] = float(row["kind"] == "gamma")
-        values[f"{name}_own"] = row["SimulatedLift: h after"]
+def run(name: str, settings: Mapping[str, Any], progress: Progress) -> Outcome:
+    """Run one experiment from its exact spurious point."""
+    progress(name, 0, 1)
+    row, curve = experiment(*EXPERIMENTS[name], factor=settings["more_steps"])
+    values = {
+        "score": row["EFS"],
+        "gamma": float(row["kind"] == "gamma"),
+        "before": row["h before"],
+        "candidate": row["h at the candidate"],
+        "after": row["h after descent"],
+        "distance": row["distance after descent"],
+        "own": row["SimulatedLift: h after"],
+    }
     notes = [
-        "From the exact spurious points; the notebooks come there by descent. Plain gradient "
+        "From the exact spurious point; the notebooks come there by descent. Plain gradient "
         f"descent with the published step after the escape, {settings['more_steps']} times the "
         "published number of steps. The last column is the parameter-free escape and Newton's "
         "descent.",
-        "exp1's point is a degenerate second-order point, not a strict minimum. In exp3 the "
-        "candidate lies higher than the point left.",
     ]
-    return Outcome(values, {"Experiments": rows}, {"paths": picture(curves)}, notes)
+    return Outcome(values, {"Experiment": [row]}, {"path": picture(name, curve)}, notes)
 
 
 def experiment(
@@ -94,13 +89,11 @@ def newton(problem: FactorizedProblem, w: np.ndarray) -> SolverRun:
     return TrustRegion().run(problem, w, stopping=Stopping(gradient_tol=1e-11))
 
 
-def picture(curves: dict[str, np.ndarray]) -> Figure:
-    """Plot the loss after the escapes."""
-    figure = Figure(figsize=(6.4, 3.2))
+def picture(name: str, curve: np.ndarray) -> Figure:
+    """Plot the loss after the escape."""
+    figure = Figure(figsize=(5.0, 2.8))
     axes = figure.subplots()
-    for name, curve in curves.items():
-        axes.semilogy(np.linspace(0, 1, curve.size), np.maximum(curve, 1e-25), lw=1.2, label=name)
-    axes.set(xlabel="share of the steps after the escape", ylabel="loss")
-    axes.legend(frameon=False, fontsize=8)
+    axes.semilogy(np.maximum(curve, 1e-25), lw=1.2)
+    axes.set(xlabel="steps after the escape", ylabel="loss", title=name)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
