@@ -187,6 +187,18 @@ class Recovery:
             for name, report in reports.items()
         )
 
+    @property
+    def escape_words(self) -> str:
+        """Return what the escapes came to, in a line; "" where none were tried."""
+        if not self.escapes:
+            return ""
+        kept = [attempt.escape for attempt in self.escapes if attempt.accepted]
+        least = min(a.after if a.accepted else a.before for a in self.escapes)
+        return (
+            f"escapes: {len(self.escapes)} descents, objective {self.escapes[0].before:.3g} to "
+            f"{least:.3g} ({', '.join(kept) if kept else 'none ended lower'})"
+        )
+
     def summary(self) -> str:
         """Return a short text: the answer, why it stopped, what is proved."""
         n1, n2 = self.matrix.shape
@@ -198,12 +210,7 @@ class Recovery:
         if self.noise is not None:
             lines.append(f"noise: standard deviation {self.noise:.4g}")
         if self.escapes:
-            kept = [attempt.escape for attempt in self.escapes if attempt.accepted]
-            lines.append(
-                f"escapes: {len(self.escapes)} descents, objective {self.escapes[0].before:.3g} to "
-                f"{min(a.after if a.accepted else a.before for a in self.escapes):.3g} "
-                f"({', '.join(kept) if kept else 'none ended lower'})"
-            )
+            lines.append(self.escape_words)
         lines += [_line(report) for report in self.certificates.values()]
         if self.convex is not None:
             lines.append(

@@ -318,6 +318,7 @@ def _text(problem: Problem, recovery: Recovery, values: Mapping[str, Any], struc
         + (f", {m / freedom:.3g} measurements each" if freedom else ""),
         f"{recovery.status.value}, {values['elapsed_s']:.2f} s; relative residual "
         f"{recovery.relative_residual:.3g}; noise: {_noise_words(recovery)}",
+        *([recovery.escape_words] if recovery.escapes else []),
         f"{line.badge.upper()}: {line.sentence}",
         *certificate_lines(recovery),
     ]
