@@ -14,6 +14,7 @@ Array = Any
 
 __all__ = [
     "Array",
+    "as_point",
     "conj",
     "inner",
     "is_complex",
@@ -54,6 +55,11 @@ def like(x: np.ndarray, template: Array) -> Array:
         return x
     xp = namespace(template)
     return xp.asarray(np.ascontiguousarray(x), device=device(template))
+
+
+def as_point(x: np.ndarray, template: Array) -> Array:
+    """Return the NumPy array ``x`` in the namespace, device and precision of ``template``."""
+    return like(x.astype(to_numpy(template).dtype), template)
 
 
 def matmul(matrix: Any, x: Array) -> Array:

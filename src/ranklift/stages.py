@@ -205,11 +205,14 @@ class Stages:
         problem, trace = self.problem, self.trace
         if plan is None or not w.shape[1] or trace.stop_requested or trace.out_of_time:
             return w, status
+        chosen = not plan.escapes
+        # Without a rank the stages before have raised it until the data were explained.
+        decidable = self.rank is not None and (self.exact or self.discrepancy is not None)
+        if chosen and not (decidable and self._wants_refit()):
+            return w, status
         start = SolverRun(problem.evaluate(w), status, 0)
-        if not plan.escapes:
-            # Without a rank the stages before have raised it until the data were explained.
-            decidable = self.rank is not None and (self.exact or self.discrepancy is not None)
-            if not decidable or not self._wants_refit() or self._explained(start):
+        if chosen:
+            if self._explained(start):
                 return w, status
             plan = replace(plan, escapes=automatic(problem))
         with self._stage("escapes"):

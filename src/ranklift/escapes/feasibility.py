@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import Array, inner, to_numpy
+from ..arrays import Array, as_point, inner, to_numpy
 from ..errors import InputError
 from ..problem import FactorizedProblem
-from .oracle_plane import back, descent_eigenvectors
+from .oracle_plane import descent_eigenvectors, mixed_image, smallest_triplets
 
 
 @dataclass(frozen=True)
@@ -106,17 +106,14 @@ def escape_feasibility(
     (-0.1332, 0.228)
     """
     point = problem.evaluate(w)
-    host = to_numpy(w)
-    left, values, right = np.linalg.svd(host, full_matrices=False)
-    nonzero = np.flatnonzero(values > 1e-8 * values.max(initial=0.0))
+    triplets = smallest_triplets(to_numpy(w), 1)
     eigenvalues, vectors = descent_eigenvectors(problem, point, 1, rng, max_steps)
-    if not nonzero.size or not eigenvalues.size:
+    if not triplets or not eigenvalues.size:
         return None
-    j, u = nonzero[-1], vectors[:, 0]
-    column = back(u[:, None], w)
-    mixed = problem.pushforward(back(left[:, j : j + 1], w), column)
-    alone = problem.predict(column)
+    (sigma, v, q), u = triplets[0], vectors[:, 0]
+    mixed = mixed_image(problem, w, u, v)
+    alone = problem.predict(as_point(u[:, None], w))
     return EscapeFeasibility(
-        float(eigenvalues[0]), float(values[j]), inner(mixed, alone), inner(alone, alone),
-        inner(mixed, mixed), u, left[:, j], right[j],
+        float(eigenvalues[0]), sigma, inner(mixed, alone), inner(alone, alone),
+        inner(mixed, mixed), u, v, q,
     )  # fmt: skip

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
 
-from ..arrays import Array, like, to_numpy
+from ..arrays import Array, as_point, to_numpy
 from ..certificates import CertificateReport
 from ..errors import InputError
 from ..problem import FactorizedProblem
@@ -122,6 +122,12 @@ class _Langevin(Escape):
     descends: ClassVar[bool] = False
     random: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if not 0 < value < np.inf:
+                raise InputError(f"{setting.name} = {value}", "pass a positive number")
+
     @abstractmethod
     def _path(
         self, gradient: Gradient, w: np.ndarray, unit: float, heat: float, rng: np.random.Generator
@@ -136,15 +142,12 @@ class _Langevin(Escape):
         rng: np.random.Generator,
     ) -> list[Candidate]:
         """Return where the dynamics is after ``steps`` steps."""
-        for name in ("temperature", "step", "steps"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise InputError(f"{name} = {getattr(self, name)}", "pass a positive number")
         if not w.shape[1] or not np.isfinite(problem.loss.smoothness):
             return []
         host, before = to_numpy(w), problem.evaluate(w).value
 
         def gradient(flat: np.ndarray) -> np.ndarray:
-            moved = like(flat.reshape(host.shape).astype(host.dtype), w)
+            moved = as_point(flat.reshape(host.shape), w)
             return to_numpy(problem.evaluate(moved).gradient).astype(float).ravel()
 
         # The value itself is the height that could be lost: temperatures are shares of it, spread
@@ -155,7 +158,7 @@ class _Langevin(Escape):
         for _, end in zip(range(self.steps), path, strict=False):
             if not np.isfinite(end).all():
                 return []  # the step was too long for this curvature
-        moved = like(np.ascontiguousarray(end.reshape(host.shape).astype(host.dtype)), w)
+        moved = as_point(end.reshape(host.shape), w)
         return [Candidate(moved, problem.evaluate(moved).value, before)]
 
 
@@ -211,8 +214,6 @@ class UnderdampedLangevin(_Langevin):
     def _path(
         self, gradient: Gradient, w: np.ndarray, unit: float, heat: float, rng: np.random.Generator
     ) -> Iterator[np.ndarray]:
-        if not 0 < self.friction < np.inf:
-            raise InputError(f"friction = {self.friction}", "pass a positive number")
         root = unit**0.5
         return underdamped_path(
             gradient, w, self.step * root, heat, rng, friction=self.friction / root
@@ -245,8 +246,6 @@ class NonReversibleLangevin(_Langevin):
     def _path(
         self, gradient: Gradient, w: np.ndarray, unit: float, heat: float, rng: np.random.Generator
     ) -> Iterator[np.ndarray]:
-        if not 0 < self.strength < np.inf:
-            raise InputError(f"strength = {self.strength}", "pass a positive number")
         # Pairs of coordinates, drawn at random, are turned by a right angle: J without a matrix.
         order = rng.permutation(w.size)
         half = w.size // 2

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
 
-from ..arrays import Array, like, matmul, to_numpy
+from ..arrays import Array, as_point, to_numpy
+from ..factorizations import dilation
 from ..problem import FactorizedProblem, Point
 from ..spectral import largest_eigenvalue
 
@@ -35,18 +37,41 @@ def descent_eigenvectors(
     """
     transported = problem.transported(point.slope)
     form = problem.factorization.dual(transported, problem.shape)
-    n1, n2 = problem.shape
-    rows = n1 + n2 if form is None else form.shape[0]
-
-    def negative(x: np.ndarray) -> np.ndarray:
-        if form is not None:
-            return -(form @ x)
-        upper = to_numpy(matmul(transported, x[n1:]))
-        return -0.5 * np.concatenate([upper, to_numpy(matmul(transported.T, x[:n1]))])
-
-    found = largest_eigenvalue(negative, rows, rng, max_steps=max_steps, vectors=count)
+    form = dilation(transported, problem.shape) if form is None else form
+    found = largest_eigenvalue(
+        lambda x: -(form @ x), form.shape[0], rng, max_steps=max_steps, vectors=count
+    )
     below = found.values > 1e-12 * problem.scale
     return -found.values[below], found.vectors[:, below]
+
+
+class Triplet(NamedTuple):
+    """A singular value of W with its vectors."""
+
+    sigma: float
+    v: np.ndarray
+    q: np.ndarray
+
+
+def smallest_triplets(w: np.ndarray, count: int) -> list[Triplet]:
+    """Return the smallest nonzero singular values of W with their vectors, smallest first."""
+    left, values, right = np.linalg.svd(w, full_matrices=False)
+    nonzero = np.flatnonzero(values > 1e-8 * values.max(initial=0.0))
+    return [Triplet(float(values[j]), left[:, j], right[j]) for j in nonzero[::-1][:count]]
+
+
+def mixed_image(problem: FactorizedProblem, w: Array, u: np.ndarray, v: np.ndarray) -> Array:
+    """Return A(u v^T + v u^T)."""
+    return problem.pushforward(as_point(v[:, None], w), as_point(u[:, None], w))
+
+
+def gamma_direction(
+    problem: FactorizedProblem, w: Array, u: np.ndarray, v: np.ndarray
+) -> np.ndarray:
+    """Return E W, E = sum_i y_i D_i with y = A(u v^T + v u^T): one application, one adjoint."""
+    outer = problem.operator.adjoint_products(mixed_image(problem, w, u, v), *problem.parts(w))
+    problem.counts.adjoint += 1
+    return 0.5 * to_numpy(problem.factorization.pullback(w, *outer, problem.shape))
 
 
 @dataclass(frozen=True)
@@ -80,14 +105,11 @@ class OraclePlane:
         """
         w = to_numpy(point.w)
         size = max(float(np.linalg.norm(w)), np.finfo(float).tiny)
-        cross = problem.pushforward(back(v[:, None], point.w), back(u[:, None], point.w))
-        outer = problem.operator.adjoint_products(cross, *problem.parts(point.w))
-        problem.counts.adjoint += 1
-        gamma = 0.5 * to_numpy(problem.factorization.pullback(point.w, *outer, problem.shape))
+        gamma = gamma_direction(problem, point.w, u, v)
         length = float(np.linalg.norm(gamma))
         gamma = gamma * (size / length) if length > 0 else gamma
         beta = size * np.outer(u, q)
-        first, second = back(beta, point.w), back(gamma, point.w)
+        first, second = as_point(beta, point.w), as_point(gamma, point.w)
         images = [
             point.residual + problem.b,
             problem.pushforward(point.w, first),
@@ -167,12 +189,6 @@ def stationary_points(constant: np.ndarray, slope: np.ndarray, bend: np.ndarray)
     ]  # fmt: skip
     roots = np.roots(np.trim_zeros(derivative, "f"))
     return sorted(roots[np.abs(roots.imag) <= 1e-7 * (1 + np.abs(roots))].real.tolist())
-
-
-def back(x: np.ndarray, template: Array) -> Array:
-    """Return a host array in the namespace and precision of the points."""
-    host = to_numpy(template)
-    return like(np.ascontiguousarray(x.astype(host.dtype)), template)
 
 
 def _products(a: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays import Array, like, to_numpy
+from ..arrays import Array, as_point, to_numpy
 from ..certificates import CertificateReport
 from ..errors import InputError
 from ..problem import FactorizedProblem
@@ -58,6 +58,6 @@ class RandomPerturbation(Escape):
         for _ in range(self.count):
             direction = rng.standard_normal(host.shape)
             jump = size * direction / np.linalg.norm(direction)
-            moved = w + like(jump.astype(host.dtype), w)
+            moved = w + as_point(jump, w)
             found.append(Candidate(moved, problem.evaluate(moved).value, before))
         return sorted(found, key=lambda candidate: candidate.value)

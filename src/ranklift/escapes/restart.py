@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays import Array, inner, like, to_numpy
+from ..arrays import Array, as_point, inner
 from ..certificates import CertificateReport
 from ..errors import InputError
 from ..initializers import spectral
@@ -51,11 +51,10 @@ class RandomRestart(Escape):
         if not w.shape[1]:
             return []
         before = problem.evaluate(w).value
-        rows, dtype = w.shape[0], to_numpy(w).dtype
         found = []
         for _ in range(self.count):
-            draw = np.sqrt(problem.scale / rows) * rng.standard_normal(tuple(w.shape))
-            start = like(draw.astype(dtype), w)
+            draw = np.sqrt(problem.scale / w.shape[0]) * rng.standard_normal(tuple(w.shape))
+            start = as_point(draw, w)
             image = problem.predict(start)
             energy, fit = inner(image, image), inner(image, problem.b)
             if problem.squared and energy > 0 and fit > 0:

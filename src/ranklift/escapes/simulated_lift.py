@@ -8,12 +8,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays import Array, to_numpy
+from ..arrays import Array, as_point, to_numpy
 from ..certificates import CertificateReport
 from ..factorizations import Asymmetric, Hermitian, Symmetric
 from ..problem import FactorizedProblem
 from .base import Candidate, Escape
-from .oracle_plane import OraclePlane, back, descent_eigenvectors, stationary_points
+from .oracle_plane import (
+    OraclePlane,
+    descent_eigenvectors,
+    smallest_triplets,
+    stationary_points,
+)
 
 KINDS = ("joint", "additive beta", "additive gamma", "beta ray", "gamma ray")
 """Constructions, see ``SimulatedLift``; "beta swap" is left to those who ask for it."""
@@ -87,20 +92,19 @@ class SimulatedLift(Escape):
         point = problem.evaluate(w)
         _, vectors = descent_eigenvectors(problem, point, self.eigenvectors, rng, self.max_steps)
         host = to_numpy(w)
-        left, values, right = np.linalg.svd(host, full_matrices=False)
-        nonzero = np.flatnonzero(values > 1e-8 * values.max(initial=0.0))
+        triplets = smallest_triplets(host, self.pairs)
         found: list[Candidate] = []
         for u in vectors.T:
-            for j in nonzero[::-1][: self.pairs]:
-                plane = OraclePlane.build(problem, point, u, left[:, j], right[j])
+            for sigma, v, q in triplets:
+                plane = OraclePlane.build(problem, point, u, v, q)
                 on_plane = [(kind, plane.at(a), plane.value(a)) for kind, a in self._on(plane)]
                 if "beta swap" in self.kinds:
-                    base = host - values[j] * np.outer(left[:, j], right[j])
-                    on_plane += _swaps(problem, plane, back(base, w))
+                    base = host - sigma * np.outer(v, q)
+                    on_plane += _swaps(problem, plane, as_point(base, w))
                 for kind, moved, value in on_plane:
                     # A stationary point at W itself leads nowhere.
                     if np.linalg.norm(moved - host) > 1e-6 * np.linalg.norm(host):
-                        found.append(Candidate(back(moved, w), value, point.value, kind))
+                        found.append(Candidate(as_point(moved, w), value, point.value, kind))
         return sorted(found, key=lambda candidate: candidate.value)
 
     def _on(self, plane: OraclePlane) -> list[tuple[str, np.ndarray]]:
@@ -123,7 +127,7 @@ def _swaps(
     """Return the stationary points from W - sigma v q^T along u q^T."""
     beta = plane.basis[1]
     constant = to_numpy(problem.predict(base) - problem.b)
-    slope = to_numpy(problem.pushforward(base, back(beta, base)))
+    slope = to_numpy(problem.pushforward(base, as_point(beta, base)))
     bend = plane.images[3]
     out = []
     for t in stationary_points(constant, slope, bend):

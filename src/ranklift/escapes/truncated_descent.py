@@ -7,12 +7,12 @@ from math import exp, expm1, inf, log, log1p
 
 import numpy as np
 
-from ..arrays import Array, to_numpy
+from ..arrays import Array, as_point, to_numpy
 from ..errors import InputError
 from ..problem import FactorizedProblem
 from .base import Candidate
 from .feasibility import escape_feasibility
-from .oracle_plane import back
+from .oracle_plane import gamma_direction
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,7 @@ class TruncatedDescent:
         found = escape_feasibility(problem, w, rng)
         if found is None:
             return Candidate(w, before, before, "failed")
-        cross = problem.pushforward(back(found.v[:, None], w), back(found.u[:, None], w))
-        outer = problem.operator.adjoint_products(cross, *problem.parts(w))
-        along = 0.5 * to_numpy(problem.factorization.pullback(w, *outer, problem.shape))
+        along = gamma_direction(problem, w, found.u, found.v)
         length = float(np.linalg.norm(along))
         beta, gamma = self.logarithms(found.eigenvalue, found.singular_value)
         sizes = {
@@ -113,5 +111,5 @@ class TruncatedDescent:
             moved = exp(beta / self.order) * np.outer(found.u, found.q)
         else:
             moved = -exp(gamma / self.order) * along
-        point = back(moved, w)
+        point = as_point(moved, w)
         return Candidate(point, problem.evaluate(point).value, before, kind)

@@ -1,7 +1,7 @@
 """Factorizations: how the parameters of the search make up the matrix."""
 
 from .asymmetric import Asymmetric
-from .base import FACTORIZATIONS, DualMatrix, Factorization
+from .base import FACTORIZATIONS, DualMatrix, Factorization, dilation
 from .deep import Deep
 from .hermitian import Hermitian
 from .signed import Signature, Signed
@@ -17,4 +17,5 @@ __all__ = [
     "Signature",
     "Signed",
     "Symmetric",
+    "dilation",
 ]

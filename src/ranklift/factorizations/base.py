@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays import Array, namespace, to_numpy
+from ..arrays import Array, matmul, namespace, to_numpy
 from ..lowrank import LowRank
 
 FACTORIZATIONS: dict[str, type[Factorization]] = {}
@@ -35,6 +35,17 @@ class DualMatrix:
 
     def __matmul__(self, x: np.ndarray) -> np.ndarray:
         return self._product(x)
+
+
+def dilation(matrix: Any, shape: tuple[int, int]) -> DualMatrix:
+    """Return [[0, S], [S^T, 0]] / 2 of an n1 x n2 matrix S: the form [l; r] -> <S, l r^T>."""
+    n1, n2 = shape
+
+    def product(x: np.ndarray) -> np.ndarray:
+        upper, lower = matmul(matrix, x[n1:]), matmul(matrix.T, x[:n1])
+        return 0.5 * np.concatenate([to_numpy(upper), to_numpy(lower)])
+
+    return DualMatrix(n1 + n2, product)
 
 
 class Factorization(ABC):
@@ -138,8 +149,8 @@ class Factorization(ABC):
     def dual(self, transported: Any, shape: tuple[int, int]) -> DualMatrix | None:
         """Return the matrix of w -> <S, X(w)>, S = ``transported``; None: use S itself.
 
-        None says that X(w) = l r^T with independent l, r, whose quadratic form is the dilation
-        [[0, S], [S^T, 0]] / 2: its eigenvalues are half the singular values of S.
+        None says that X(w) = l r^T with independent l, r, whose quadratic form is ``dilation``:
+        its eigenvalues are half the singular values of S.
         """
         return None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..arrays import like, to_numpy
+from ..arrays import as_point, to_numpy
 from ..problem import FactorizedProblem, Point
 from ..status import Status
 from .steps import StepState
@@ -70,7 +70,5 @@ class Perturbation:
         rng = np.random.default_rng([_SALT, self.seed, state.perturbations])
         direction = rng.standard_normal(tuple(w.shape))
         length = rng.random() ** (1.0 / direction.size) / np.linalg.norm(direction)
-        host = to_numpy(w)
-        size = float(np.linalg.norm(host)) + problem.scale**0.5
-        change = (self.radius * size * length * direction).astype(host.dtype)
-        return problem.evaluate(w + like(change, w))
+        size = float(np.linalg.norm(to_numpy(w))) + problem.scale**0.5
+        return problem.evaluate(w + as_point(self.radius * size * length * direction, w))

@@ -38,14 +38,24 @@ class Isometry:
 
         The least delta over all c A, reached at c^2 = 2 / (lower + upper). 1 for A = 0.
         """
-        total = self.upper + self.lower
-        return (self.upper - self.lower) / total if total > 0 else 1.0
+        return rescaled_delta(self.lower, self.upper)
 
     @property
     def scale(self) -> float:
         """Return c = sqrt(2 / (lower + upper)), by which A has to be multiplied for that."""
-        total = self.upper + self.lower
-        return float(np.sqrt(2.0 / total)) if total > 0 else float("inf")
+        return best_scale(self.lower, self.upper)
+
+
+def rescaled_delta(lower: float, upper: float) -> float:
+    """Return (upper - lower) / (upper + lower); 1 where nothing is measured."""
+    total = upper + lower
+    return (upper - lower) / total if total > 0 else 1.0
+
+
+def best_scale(lower: float, upper: float) -> float:
+    """Return the factor of A that makes lower and upper 1 - delta and 1 + delta."""
+    total = upper + lower
+    return float(np.sqrt(2.0 / total)) if total > 0 else float("inf")
 
 
 def symmetric_isometry(operator: MeasurementOperator) -> Isometry:

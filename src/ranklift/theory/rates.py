@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite, sqrt
 
 from ..errors import EmptyDataError, InputError, RankError, ShapeError
+from ..factorizations import Asymmetric, Symmetric
 
 
 def degrees_of_freedom(shape: tuple[int, int], rank: int, *, symmetric: bool = False) -> int:
@@ -40,7 +41,8 @@ def degrees_of_freedom(shape: tuple[int, int], rank: int, *, symmetric: bool = F
         raise ShapeError(f"{kind}matrices of shape {shape}", "pass two positive sizes that fit")
     if not 0 <= rank <= min(n1, n2):
         raise RankError(f"rank {rank} in a {n1} x {n2} matrix", f"pass 0..{min(n1, n2)}")
-    return n1 * rank - rank * (rank - 1) // 2 if symmetric else rank * (n1 + n2 - rank)
+    kind = Symmetric() if symmetric else Asymmetric()
+    return kind.degrees_of_freedom((n1, n2), rank)
 
 
 def statistical_error(

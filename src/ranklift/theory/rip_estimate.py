@@ -14,6 +14,7 @@ from ..errors import InputError, RankError, ShapeError
 from ..lowrank import LowRank
 from ..operators import MeasurementOperator
 from ..status import Rigor
+from .isometry import best_scale, rescaled_delta
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,7 @@ class RipEstimate:
 
         1 when nothing is measured at all.
         """
-        total = self.upper + self.lower
-        return (self.upper - self.lower) / total if total > 0 else 1.0
+        return rescaled_delta(self.lower, self.upper)
 
     @property
     def unscaled_delta(self) -> float:
@@ -64,8 +64,7 @@ class RipEstimate:
     @property
     def scale(self) -> float:
         """Return c = sqrt(2 / (lower + upper)), by which A is multiplied in ``delta``."""
-        total = self.upper + self.lower
-        return float(np.sqrt(2.0 / total)) if total > 0 else float("inf")
+        return best_scale(self.lower, self.upper)
 
 
 def estimate_rip(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arrays import matmul, norm, to_numpy
-from ..factorizations import DualMatrix
+from ..arrays import norm
+from ..factorizations import DualMatrix, dilation
 from ..problem import FactorizedProblem
 
 NAN = float("nan")
@@ -24,15 +24,10 @@ def spectral_subspace(problem: FactorizedProblem, rank: int) -> np.ndarray | Non
     Restarted block Krylov iteration, to a residual of 1e-12 ||A*(b)||_2 where the gap allows it
     within some hundred products with blocks of about r + 4 columns.
     """
-    n1, n2 = problem.shape
+    n1 = problem.shape[0]
     transported = problem.operator.adjoint(-problem.loss.slope(0.0 * problem.b, problem.b))
     if not problem.factorization.definite:
-
-        def dilation(x: np.ndarray) -> np.ndarray:
-            upper, lower = matmul(transported, x[n1:]), matmul(transported.T, x[:n1])
-            return np.concatenate([to_numpy(upper), to_numpy(lower)])
-
-        return _leading_eigenvectors(DualMatrix(n1 + n2, dilation), rank)
+        return _leading_eigenvectors(dilation(transported, problem.shape), rank)
     form = problem.factorization.dual(transported, problem.shape)
     assert form is not None
     if form.shape[0] == n1:
