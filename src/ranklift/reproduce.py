@@ -8,12 +8,14 @@ bent to what the code gives.
 from __future__ import annotations
 
 import importlib.util
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from .errors import FileFormatError, InputError
@@ -219,6 +221,19 @@ def load_claim(folder: Path) -> Claim:
     return claim
 
 
+def trials_store(folder: Path, size: str) -> Path:
+    """Return where an interrupted run of a reproduction keeps its finished trials.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the reproduction.
+    size : str
+        "quick", "full": each has a file of its own.
+    """
+    return folder / "results" / f".trials-{size}.jsonl"
+
+
 def reproduce(
     name: str, *, size: str = "quick", progress: Progress | None = None, folder: Path | None = None
 ) -> Report:
@@ -239,6 +254,11 @@ def reproduce(
     ------
     InputError, FileFormatError
         An unknown name or size, or a broken folder.
+
+    Notes
+    -----
+    ``run`` gets the settings of the size and, as ``settings["store"]``, the path at which it may
+    keep finished trials (``ranklift.trials.run_trials``). A complete run deletes that file.
     """
     base = home() if folder is None else folder
     if name not in names(base):
@@ -246,10 +266,13 @@ def reproduce(
     claim = load_claim(base / name)
     if size not in claim.sizes:
         raise InputError(f"size {size!r} of {name}", f"use one of: {', '.join(claim.sizes)}")
-    run = _load(base / name / "run.py")
+    run = load_module(base / name / "run.py").run
+    store = trials_store(base / name, size)
     started = time.perf_counter()
-    outcome = run(claim.sizes[size], progress or _silent)
+    outcome = run({**claim.sizes[size], "store": store}, progress or _silent)
     elapsed = time.perf_counter() - started
+    # A complete run leaves nothing to take up: the next one has to reproduce, not to repeat.
+    store.unlink(missing_ok=True)
     verdicts = {q.name: q.judge(outcome.values.get(q.name), size) for q in claim.quantities}
     return Report(claim, size, outcome, verdicts, elapsed)
 
@@ -258,11 +281,19 @@ def _silent(what: str, done: int, total: int) -> None:
     return None
 
 
-def _load(path: Path) -> Callable[[Mapping[str, Any], Progress], Outcome]:
-    name = f"ranklift_reproduction_{path.parent.name.replace('-', '_')}"
+def load_module(path: Path) -> ModuleType:
+    """Load a file that lies outside the package, such as run.py of a reproduction.
+
+    Raises
+    ------
+    FileFormatError
+        Where there is none.
+    """
+    name = "_".join(("ranklift_reproduction", path.parent.name, path.stem)).replace("-", "_")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise FileFormatError(f"{path} is missing", "write it: def run(settings, progress)")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
-    return module.run
+    return module

@@ -5,22 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..reproduce import ReproductionVerdict, home, load_claim, names, reproduce
+import typer
+
+from ..reproduce import ReproductionVerdict, home, load_claim, names, reproduce, trials_store
 from ..reproduction_report import write_report
-from .console import Watch
+from .console import EXIT_INTERRUPTED, Watch, note
 
 
 class RunWatch(Watch):
     """Show what a run does, and how much of it is done."""
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Update the bar; Ctrl-C ends the run, which has nothing to keep."""
+        """Update the bar; Ctrl-C ends the run, whose finished trials are on disk."""
         if self.stop_requested:
             raise KeyboardInterrupt
         if self._bar is not None:
             self._bar.update(
                 self._task, description=f"{self._label} · {what}", completed=done, total=total
             )
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        if self.stop_requested:
+            raise KeyboardInterrupt
+        self.stop_requested = True
+        note("stopping after the step under way (Ctrl-C again: at once)")
 
 
 def list_reproductions() -> tuple[dict[str, Any], str, bool]:
@@ -45,9 +53,15 @@ def run_reproduction(
     ------
     InputError
         An unknown name or size.
+    typer.Exit
+        After Ctrl-C.
     """
-    with RunWatch(name, quiet=quiet) as watch:
-        report = reproduce(name, size=size, progress=watch.count)
+    try:
+        with RunWatch(name, quiet=quiet) as watch:
+            report = reproduce(name, size=size, progress=watch.count)
+    except KeyboardInterrupt:
+        note(f"ranklift: interrupted; {_what_is_kept(trials_store(home() / name, size))}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     folder = output if output is not None else home() / name / "results"
     written = write_report(report, folder)
     lines = [f"{report.claim.title} ({size}, {report.elapsed_s:.1f} s)"]
@@ -62,3 +76,9 @@ def run_reproduction(
     lines.append(f"{report.verdict.value.upper()}; wrote {', '.join(map(str, written))}")
     values = {**report.to_dict(), "files": [str(path) for path in written]}
     return values, "\n".join(lines), report.verdict is ReproductionVerdict.REPRODUCED
+
+
+def _what_is_kept(store: Path) -> str:
+    if not store.exists():
+        return "nothing was written"
+    return f"the same command goes on from the finished trials in {store}"
