@@ -104,9 +104,14 @@ def explicit_rows(operator: Any) -> np.ndarray:
     if name == "Weighted":
         return operator.weights[:, None] * explicit_rows(operator.base)
     if name == "Scaled":
-        scales = np.outer(operator.row_scale, operator.column_scale).ravel()
-        scales = np.tile(scales, 2 if operator.base.hermitian else 1)
-        return explicit_rows(operator.base) * scales[None, :]
+        one, other = (
+            np.diag(scale) if scale.ndim == 1 else scale
+            for scale in (operator.row_scale, operator.column_scale)
+        )
+        turn = np.kron(one, other)
+        if operator.base.hermitian:
+            turn = np.block([[turn.real, -turn.imag], [turn.imag, turn.real]])
+        return explicit_rows(operator.base) @ turn
     if name == "Subset":
         return explicit_rows(operator.base)[operator.index]
     if name == "Adjusted":

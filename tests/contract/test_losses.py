@@ -594,3 +594,13 @@ def test_evaluation_repeats_and_leaves_inputs_alone(name):
 
     for first, second in zip(everything(), everything(), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def test_a_residual_a_rounding_error_outside_of_the_ball_is_a_fit():
+    # sum(sorted) and cumsum differ by rounding: a negative threshold turned every sign around.
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        r = rng.standard_normal(25)
+        loss = L1BallDistance(float(np.abs(r).sum()) * (1 - 1e-16))
+        zero = np.zeros(25)
+        assert loss.weights(r, zero).min() >= 0 and (loss.slope(r, zero) * r).min() >= 0

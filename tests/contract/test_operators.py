@@ -231,7 +231,8 @@ def test_gram_blocks_are_the_diagonal_blocks(name, side, weighted, rng):
     weights = rng.uniform(0.1, 2.0, operator.num_measurements) if weighted else None
     blocks = operator.gram_blocks(factor, side=side, weights=weights)
     cheap = {"EntrySampling", "IdentitySensing", "Weighted", "Scaled", "DistanceSensing"}
-    assert blocks is not None or name not in cheap
+    mixed = name == "Scaled" and side == "right"  # a full matrix mixes the rows
+    assert blocks is not None or mixed or name not in cheap
     if operator.hermitian:
         assert blocks is None  # the Hessian of a complex row is not a k x k matrix
     if blocks is not None:

@@ -4,6 +4,7 @@ from .base import CERTIFICATES, Certificate, CertificateReport
 from .curvature import Curvature
 from .duality import DualityGap, NuclearNormOptimality, duality_gap
 from .identifiability import Identifiability
+from .minimum_norm import MinimumNorm
 from .psd_gap import PSDGap
 from .rank_deficiency import RankDeficiency
 from .sampling import Sampling
@@ -17,6 +18,7 @@ __all__ = [
     "Curvature",
     "DualityGap",
     "Identifiability",
+    "MinimumNorm",
     "NuclearNormOptimality",
     "PSDGap",
     "RankDeficiency",

@@ -20,6 +20,8 @@ from .base import Certificate, CertificateReport
 def sampled_entries(operator: MeasurementOperator) -> EntrySampling | None:
     """Return the entry sampling under weights and scalings, if there is one."""
     while isinstance(operator, (Scaled, Weighted)):
+        if isinstance(operator, Scaled) and operator.mixes_entries:
+            return None
         operator = operator.base
     return operator if isinstance(operator, EntrySampling) else None
 

@@ -49,7 +49,7 @@ class L1BallDistance(Loss):
         ordered = np.sort(size)[::-1]
         levels = (np.cumsum(ordered) - self.radius) / np.arange(1, size.size + 1)
         count = int(np.flatnonzero(ordered > levels)[-1])
-        return float(levels[count])
+        return max(0.0, float(levels[count]))  # just outside of the ball it is 0 up to rounding
 
     def value(self, z: Array, b: Array) -> float:
         """Return half of the squared distance."""

@@ -1,7 +1,7 @@
 """Measurement operators: what was measured of the unknown matrix."""
 
 from .adjusted import Adjusted
-from .algebra import Combination, Scaled, Subset, Weighted
+from .algebra import Combination, Subset, Weighted
 from .base import OPERATORS, MeasurementOperator
 from .blind_deconvolution import BlindDeconvolution
 from .coded_diffraction import CodedDiffraction, random_masks
@@ -14,6 +14,7 @@ from .linear_operator import FromLinearOperator
 from .pauli import PauliSensing
 from .quadratic import QuadraticSensing
 from .rank_one import RankOneSensing
+from .scaled import Scaled
 
 __all__ = [
     "OPERATORS",

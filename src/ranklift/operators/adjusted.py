@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, like, to_numpy
+from ..arrays import Array, like, matmul, to_numpy
 from ..errors import NonFiniteError, ShapeError
 from .algebra import _pack, _small, _unpack
-from .base import MeasurementOperator
+from .base import MOMENT_SIDE, MeasurementOperator, times_factor
 
 
 class Adjusted(MeasurementOperator):
@@ -109,6 +109,62 @@ class Adjusted(MeasurementOperator):
 
         slope = None if s is None else self.project(s)
         return self.base.normal_products(left, right, d_left, d_right, slope, projected)
+
+    def _moment(
+        self, side: str, factor: np.ndarray | None, weights: np.ndarray
+    ) -> np.ndarray | None:
+        """Return the base's moment less that of what the nuisance columns explain.
+
+        With P = I - Q Q^T, W = diag(w) and C = W Q - Q Q^T W Q / 2,
+
+            P W P = W - Q C^T - C Q^T,
+
+        so that, with S_p = A*(q_p) and T_p = A*(c_p) of the columns, the moment is that of the base
+        minus sum_p S_p F F^H T_p^H + T_p F F^H S_p^H. Without weights T_p = S_p / 2. Cost: that of
+        the base, and 2 p adjoints with their products with F. Own derivation.
+        """
+        moment = self.base.moment(side, factor, weights=weights)
+        if moment is None or self.basis.shape[1] == 0:
+            return moment
+        own, across = self.shape if side == "left" else self.shape[::-1]
+        # Without a matrix F, A*(y) itself is formed.
+        if max(own, 0 if factor is not None and factor.ndim == 2 else across) > MOMENT_SIDE:
+            return None
+        total = np.diag(moment) if moment.ndim == 1 else moment
+        for s, t in self._explained(weights, lambda y: self._image(y, side, factor)):
+            cross = s @ t.conj().T
+            total = total - cross - cross.conj().T
+        return total
+
+    def _transposed_moment(self, weights: np.ndarray) -> np.ndarray | None:
+        """Return the base's moment minus sum_p S_p T_p + T_p S_p, S_p and T_p as of ``_moment``."""
+        moment = self.base.transposed_moment(weights)
+        if moment is None or self.basis.shape[1] == 0:
+            return moment
+        if self.shape[0] > MOMENT_SIDE:
+            return None
+        total = np.diag(moment) if moment.ndim == 1 else moment
+        for s, t in self._explained(weights, lambda y: self._image(y, "left", None)):
+            total = total - (s @ t + t @ s)
+        return total
+
+    def _explained(
+        self, weights: np.ndarray, image: Callable[[np.ndarray], np.ndarray]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the images of every q_p and c_p."""
+        weighted = weights[:, None] * self.basis
+        other = weighted - 0.5 * self.basis @ (self.basis.T @ weighted)
+        for q, c in zip(self.basis.T, other.T, strict=True):
+            yield image(np.ascontiguousarray(q)), image(np.ascontiguousarray(c))
+
+    def _image(self, y: np.ndarray, side: str, factor: np.ndarray | None) -> np.ndarray:
+        """Return A*(y) F, on the right A*(y)^T F."""
+        transported = self.base.adjoint(y)
+        if side == "right":
+            transported = transported.T
+        if factor is None or factor.ndim == 1:
+            factor = times_factor(np.eye(transported.shape[1]), factor)
+        return to_numpy(matmul(transported, factor))
 
     def split(
         self, train: np.ndarray, test: np.ndarray, b: Array

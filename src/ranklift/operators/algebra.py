@@ -1,8 +1,8 @@
-"""Operators made of operators: weights, row and column scaling, subsets, linear combinations."""
+"""Operators made of operators: weights, subsets, linear combinations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,21 +33,6 @@ def _times(vector: np.ndarray, x: Array) -> Array:
     if not is_numpy_array(x) and v.dtype != x.dtype:
         v = namespace(x).astype(v, x.dtype)
     return v * x if x.ndim == 1 else v[:, None] * x
-
-
-class _ScaledAdjoint:
-    """The matrix D1 S D2, with S known by its products only."""
-
-    def __init__(self, inner: Any, row_scale: np.ndarray, column_scale: np.ndarray) -> None:
-        self.inner, self.row_scale, self.column_scale = inner, row_scale, column_scale
-        self.shape = (row_scale.size, column_scale.size)
-
-    @property
-    def T(self) -> _ScaledAdjoint:
-        return _ScaledAdjoint(self.inner.T, self.column_scale, self.row_scale)
-
-    def __matmul__(self, x: Array) -> Array:
-        return _times(self.row_scale, matmul(self.inner, _times(self.column_scale, x)))
 
 
 class _SummedAdjoint:
@@ -118,8 +103,19 @@ class Weighted(MeasurementOperator):
         self, factor: Array, *, side: str, weights: Array | None = None
     ) -> Array | None:
         """Return the blocks with squared weights."""
-        squared = self.weights**2 if weights is None else self.weights**2 * to_numpy(weights)
-        return self.base.gram_blocks(factor, side=side, weights=like(squared, factor))
+        squared = like(self._squared(weights), factor)
+        return self.base.gram_blocks(factor, side=side, weights=squared)
+
+    def _moment(
+        self, side: str, factor: np.ndarray | None, weights: np.ndarray
+    ) -> np.ndarray | None:
+        return self.base.moment(side, factor, weights=self._squared(weights))
+
+    def _transposed_moment(self, weights: np.ndarray) -> np.ndarray | None:
+        return self.base.transposed_moment(self._squared(weights))
+
+    def _squared(self, weights: Array | None) -> np.ndarray:
+        return self.weights**2 if weights is None else self.weights**2 * to_numpy(weights)
 
     def subset(self, index: Array) -> Weighted:
         """Return the listed measurements with their weights."""
@@ -133,120 +129,6 @@ class Weighted(MeasurementOperator):
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Weighted:
         """Rebuild the operator from ``to_arrays``."""
         return cls(_unpack(arrays, "base"), arrays["weights"])
-
-
-class Scaled(MeasurementOperator):
-    """Scale rows and columns first: X -> A(D1 X D2) with diagonal D1, D2.
-
-    The nuclear norm of this problem's unknown Y is ||D1^{-1} X D2^{-1}||_* of X = D1 Y D2.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ranklift.operators import IdentitySensing
-    >>> IdentitySensing((1, 2)).scaled([2.0], [1.0, 10.0]).apply(np.array([[3.0, 4.0]]))
-    array([ 6., 80.])
-    """
-
-    @staticmethod
-    def example(rng: np.random.Generator) -> Scaled:
-        """Make a small instance for the contract tests."""
-        base = _small(rng)
-        n1, n2 = base.shape
-        return Scaled(base, rng.uniform(0.5, 2.0, n1), rng.uniform(0.5, 2.0, n2))
-
-    def __init__(self, base: MeasurementOperator, row_scale: Any, column_scale: Any) -> None:
-        self.base, self.shape, self.hermitian = base, base.shape, base.hermitian
-        self.num_measurements = base.num_measurements
-        self.row_scale = _vector(row_scale, base.shape[0], "row scales")
-        self.column_scale = _vector(column_scale, base.shape[1], "column scales")
-
-    @property
-    def size_in_bytes(self) -> int:
-        """Return the memory of the scales and of the scaled operator."""
-        return self.row_scale.nbytes + self.column_scale.nbytes + self.base.size_in_bytes
-
-    def _rows(self, x: Array) -> Array:
-        return _times(self.row_scale, x)
-
-    def _columns(self, x: Array) -> Array:
-        return _times(self.column_scale, x)
-
-    def _apply_matrix(self, matrix: Array) -> Array:
-        return self.base._apply_matrix(self._columns(self._rows(matrix).T).T)
-
-    def apply_product(self, left: Array, right: Array) -> Array:
-        """Return A(D1 L R^T D2)."""
-        return self.base.apply_product(self._rows(left), self._columns(right))
-
-    def adjoint(self, y: Array) -> _ScaledAdjoint:
-        """Return D1 A*(y) D2 by its products."""
-        return _ScaledAdjoint(self.base.adjoint(y), self.row_scale, self.column_scale)
-
-    def adjoint_products(self, y: Array, left: Array, right: Array) -> tuple[Array, Array]:
-        """Return the products of D1 A*(y) D2."""
-        out = self.base.adjoint_products(y, self._rows(left), self._columns(right))
-        return self._rows(out[0]), self._columns(out[1])
-
-    def residual_products(self, left: Array, right: Array, b: Array) -> tuple[Array, Array, Array]:
-        """Return the residual and the gradient products through the fused kernel."""
-        residual, out_left, out_right = self.base.residual_products(
-            self._rows(left), self._columns(right), b
-        )
-        return residual, self._rows(out_left), self._columns(out_right)
-
-    def normal_products(
-        self,
-        left: Array,
-        right: Array,
-        d_left: Array,
-        d_right: Array,
-        s: Array | None = None,
-        curvature: Callable[[Array], Array] | None = None,
-    ) -> tuple[Array, Array]:
-        """Return the Hessian product through the fused kernel."""
-        out_left, out_right = self.base.normal_products(
-            self._rows(left),
-            self._columns(right),
-            self._rows(d_left),
-            self._columns(d_right),
-            s,
-            curvature,
-        )
-        return self._rows(out_left), self._columns(out_right)
-
-    def gram_blocks(
-        self, factor: Array, *, side: str, weights: Array | None = None
-    ) -> Array | None:
-        """Return the blocks of the scaled problem."""
-        own, other = self.row_scale, self.column_scale
-        if side != "left":
-            own, other = other, own
-        blocks = self.base.gram_blocks(_times(other, factor), side=side, weights=weights)
-        return None if blocks is None else blocks * like(own**2, factor)[:, None, None]
-
-    def canonical(self, b: Array) -> tuple[MeasurementOperator, Array]:
-        """Return the same scaling of the base in its fastest order."""
-        base, ordered = self.base.canonical(b)
-        return (self, b) if base is self.base else (base.scaled(*self._scales), ordered)
-
-    @property
-    def _scales(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.row_scale, self.column_scale
-
-    def subset(self, index: Array) -> Scaled:
-        """Return the listed measurements, scaled."""
-        return self.base.subset(index).scaled(*self._scales)
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return the scales and the data of the scaled operator."""
-        scales = {"row_scale": self.row_scale, "column_scale": self.column_scale}
-        return {**scales, **_pack(self.base, "base")}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Scaled:
-        """Rebuild the operator from ``to_arrays``."""
-        return cls(_unpack(arrays, "base"), arrays["row_scale"], arrays["column_scale"])
 
 
 class Subset(MeasurementOperator):
@@ -295,9 +177,20 @@ class Subset(MeasurementOperator):
     def adjoint(self, y: Array) -> Any:
         """Return A* of y padded with zeros."""
         host = to_numpy(y)
+        return self.base.adjoint(like(self._padded(host), y))
+
+    def _padded(self, host: np.ndarray) -> np.ndarray:
         padded = np.zeros(self.base.num_measurements, dtype=host.dtype)
         padded[self.index] = host
-        return self.base.adjoint(like(padded, y))
+        return padded
+
+    def _moment(
+        self, side: str, factor: np.ndarray | None, weights: np.ndarray
+    ) -> np.ndarray | None:
+        return self.base.moment(side, factor, weights=self._padded(weights))
+
+    def _transposed_moment(self, weights: np.ndarray) -> np.ndarray | None:
+        return self.base.transposed_moment(self._padded(weights))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the index and the data of the full operator."""
@@ -383,6 +276,18 @@ class Combination(MeasurementOperator):
             return None
         blocks = self.parts[0].gram_blocks(factor, side=side, weights=weights)
         return None if blocks is None else self.factors[0] ** 2 * blocks
+
+    def _moment(
+        self, side: str, factor: np.ndarray | None, weights: np.ndarray
+    ) -> np.ndarray | None:
+        if len(self.parts) != 1:
+            return None  # a sum has mixed terms as well
+        return self.parts[0].moment(side, factor, weights=self.factors[0] ** 2 * weights)
+
+    def _transposed_moment(self, weights: np.ndarray) -> np.ndarray | None:
+        if len(self.parts) != 1:
+            return None
+        return self.parts[0].transposed_moment(self.factors[0] ** 2 * weights)
 
     def subset(self, index: Array) -> Combination:
         """Return the combination of the parts' subsets."""

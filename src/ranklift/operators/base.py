@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..arrays import Array, conj, inner, like, matmul, namespace, to_numpy
-from ..errors import InputError, ShapeError
+from ..errors import DTypeError, InputError, ShapeError
 from ..lowrank import LowRank
 
 if TYPE_CHECKING:
-    from .algebra import Combination, Scaled, Weighted
+    from .algebra import Combination, Weighted
     from .congruence import Congruence
+    from .scaled import Scaled
 
 OPERATORS: dict[str, type[MeasurementOperator]] = {}
 """Every operator class by name: contract tests run over it, saved results are read through it."""
+
+MOMENT_SIDE = 4096
+"""Largest side of a moment that is formed as a full matrix (128 MiB); diagonal ones have none."""
 
 
 class MeasurementOperator(ABC):
@@ -26,7 +30,8 @@ class MeasurementOperator(ABC):
     A subclass provides ``shape``, ``num_measurements``, ``size_in_bytes``, ``_apply_matrix``,
     ``apply_product`` and ``adjoint``. All else follows from the chain rule; a subclass may override
     the fused products (``adjoint_products``, ``residual_products``, ``normal_products``), and a
-    contract test then holds the override to the generic rule.
+    contract test then holds the override to the generic rule. Where the structure makes second
+    moments cheap it provides ``_moment`` and ``_transposed_moment``, which get checked arguments.
 
     Notes
     -----
@@ -141,6 +146,133 @@ class MeasurementOperator(ABC):
         """
         return None
 
+    def moment(self, side: str, factor: Any = None, *, weights: Any = None) -> np.ndarray | None:
+        """Return the second moment of the measurement matrices, between the columns of a factor.
+
+        With A(X)_j = <A_j, X> and M = F F^H it is ``sum_j w_j A_j M A_j^H`` (side "left", n1 x n1)
+        or ``sum_j w_j A_j^T M conj(A_j)`` (side "right", n2 x n2).
+
+        Parameters
+        ----------
+        side : {"left", "right"}
+            The factor of X = L R^T whose rows the moment belongs to.
+        factor : array or None
+            F with n2 rows ("left") or n1 rows ("right"), complex only where the unknown is. None
+            (default) is the identity, a vector d stands for diag(d).
+        weights : array, shape (m,), or None
+            Real weights of the measurements, which may be negative. By default all are 1.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            The diagonal where the moment is diagonal whatever the data, else the full matrix,
+            symmetric or Hermitian to the last bit. None where A does not make it cheap, or where
+            the full matrix would have more than ``MOMENT_SIDE`` rows.
+
+        Raises
+        ------
+        InputError, ShapeError, DTypeError
+            For another side, a factor or weights of another size, complex numbers where real ones
+            are due.
+
+        Notes
+        -----
+        On the host and in double precision, whatever namespace the arguments are in. For 1/2
+        ||A(L R^T) - b||^2 of real factors, moment("left", R) is the sum of the k diagonal blocks
+        that the columns of L have in the Gauss-Newton Hessian, and its trace is that of the L
+        block. The sides are tied by tr moment("left", F) = tr(F^T moment("right") conj(F)). Where
+        all A_j are Hermitian, moment("right", F) is the conjugate of moment("left", conj(F)).
+
+        Examples
+        --------
+        >>> from ranklift.operators import EntrySampling
+        >>> A = EntrySampling([0, 0, 1], [0, 1, 1], (2, 2))
+        >>> A.moment("left"), A.moment("right", weights=[1.0, 2.0, 4.0])
+        (array([2., 1.]), array([1., 6.]))
+        """
+        if side not in ("left", "right"):
+            raise InputError(f"a moment of side {side!r}", 'pass "left" or "right"')
+        across = self.shape[1] if side == "left" else self.shape[0]
+        if factor is not None:
+            factor = self._checked_factor(to_numpy(factor), side, across)
+        moment = self._moment(side, factor, self._checked_weights(weights))
+        if moment is None or moment.ndim == 1:
+            return moment
+        return 0.5 * (moment + moment.conj().T)
+
+    def _moment(
+        self, side: str, factor: np.ndarray | None, weights: np.ndarray
+    ) -> np.ndarray | None:
+        """Return ``moment`` of checked arguments: NumPy arrays, weights always given.
+
+        A full matrix need only be Hermitian up to rounding.
+        """
+        return None
+
+    def transposed_moment(self, weights: Any = None) -> np.ndarray | None:
+        """Return ``sum_j w_j A_j A_j``: where X = U U^T, both factors move at once.
+
+        Of non-symmetric A_j the curvature in U holds (A_j + A_j^T)^2, whose mixed terms are this
+        matrix and its transpose.
+
+        Parameters
+        ----------
+        weights : array, shape (m,), or None
+            Real weights, which may be negative. By default all are 1.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            As of ``moment``, but symmetric only where the A_j are: then it is ``moment("left")``.
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            For an operator on matrices that are not square, for other weights than m real numbers.
+
+        Examples
+        --------
+        >>> from ranklift.operators import RankOneSensing
+        >>> RankOneSensing([[1.0, 2.0]], [[3.0, 1.0]]).transposed_moment()
+        array([[15.,  5.],
+               [30., 10.]])
+        """
+        if self.shape[0] != self.shape[1]:
+            raise ShapeError(
+                f"products A_j A_j of {self.shape[0]} x {self.shape[1]} matrices",
+                "ask for moment(side): only square matrices can be multiplied by themselves",
+            )
+        checked = self._checked_weights(weights)
+        if self.symmetric:
+            return self.moment("left", weights=checked)
+        return self._transposed_moment(checked)
+
+    def _transposed_moment(self, weights: np.ndarray) -> np.ndarray | None:
+        """Return ``transposed_moment`` of checked weights, the A_j square and not all symmetric."""
+        return None
+
+    def _checked_factor(self, factor: np.ndarray, side: str, rows: int) -> np.ndarray:
+        if factor.ndim not in (1, 2) or factor.shape[0] != rows:
+            raise ShapeError(
+                f"a factor of shape {factor.shape} in a moment of side {side!r}",
+                f"pass {rows} rows, or the {rows} numbers of a diagonal",
+            )
+        if factor.dtype.kind == "c" and not self.hermitian:
+            raise DTypeError("a complex factor of a real unknown", "pass real numbers")
+        return factor.astype(complex if factor.dtype.kind == "c" else float, copy=False)
+
+    def _checked_weights(self, weights: Any) -> np.ndarray:
+        if weights is None:
+            return np.ones(self.num_measurements)
+        host = to_numpy(weights)
+        if host.shape != (self.num_measurements,):
+            raise ShapeError(
+                f"weights of shape {host.shape}", f"pass {self.num_measurements} numbers"
+            )
+        if host.dtype.kind not in "fiub":
+            raise DTypeError(f"weights of type {host.dtype}", "pass real numbers")
+        return host.astype(float, copy=False)
+
     @property
     def isometry(self) -> Congruence | None:
         """Return this operator where it is A'(Q X Q^T) with orthonormal columns of Q, else None.
@@ -231,8 +363,8 @@ class MeasurementOperator(ABC):
         return Weighted(self, weights)
 
     def scaled(self, row_scale: Array, column_scale: Array) -> Scaled:
-        """Return X -> A(D1 X D2) with diagonal D1, D2."""
-        from .algebra import Scaled
+        """Return X -> A(D1 X D2^T), D1 and D2 matrices or the diagonals of such."""
+        from .scaled import Scaled
 
         return Scaled(self, row_scale, column_scale)
 
@@ -267,3 +399,18 @@ class MeasurementOperator(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape}, m={self.num_measurements})"
+
+
+def times_factor(matrix: Any, factor: np.ndarray | None) -> np.ndarray:
+    """Return X F for a factor as ``moment`` takes it: None, a diagonal or a matrix."""
+    if factor is None:
+        return matrix
+    return matrix * factor if factor.ndim == 1 else matrix @ factor
+
+
+def factor_energies(factor: np.ndarray | None, rows: int) -> np.ndarray:
+    """Return the squared norms of the rows of a factor as ``moment`` takes it."""
+    if factor is None:
+        return np.ones(rows)
+    squares = np.abs(factor) ** 2
+    return squares if squares.ndim == 1 else squares.sum(axis=1)

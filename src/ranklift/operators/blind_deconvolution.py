@@ -11,8 +11,14 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..arrays import Array, like, to_numpy
 from ..errors import DTypeError, InputError, NonFiniteError, ShapeError
-from .base import MeasurementOperator
+from .base import MOMENT_SIDE, MeasurementOperator, times_factor
 from .quadratic import checked_vectors, stored_vectors, vector_bytes
+
+MOMENT_COLUMNS = 32
+"""Basis columns that a moment transforms at once: 32 signals on the grid."""
+
+MOMENT_NUMBERS = 2**24
+"""Largest number of complex Fourier coefficients of basis columns (256 MiB) a moment is made of."""
 
 
 class BlindDeconvolution(MeasurementOperator):
@@ -245,6 +251,65 @@ class BlindDeconvolution(MeasurementOperator):
     def adjoint(self, y: Array) -> BlindAdjoint:
         """Return B^T corr(C ., y) by its products."""
         return BlindAdjoint(self, y)
+
+    # -- moments -----------------------------------------------------------------------------
+
+    def _moment(
+        self, side: str, factor: np.ndarray | None, weights: np.ndarray
+    ) -> np.ndarray | None:
+        """Return the moment from the spectra of all basis columns; bases exchanged on the right.
+
+        Real and imaginary part of Z = g b c^T, b and c the spectra of B and C at a frequency, give
+
+            Re Z M Re Z^T = Re(Z M Z^H + Z M Z^T) / 2,    Im Z M Im Z^T = Re(Z M Z^H - Z M Z^T) / 2,
+
+        with Z M Z^H = g^2 |F^T c|^2 b b^H and Z M Z^T = g^2 (c^T F F^T c) b b^T. Cost: n1 + n2
+        transforms and l n1^2 complex multiply-adds for l kept frequencies; memory l (n1 + n2)
+        complex numbers, None from ``MOMENT_NUMBERS`` on. Own derivation.
+        """
+        if not self._tractable(self.shape[0] if side == "left" else self.shape[1]):
+            return None
+        b, c = self._kept(self.filter_basis), self._kept(self.signal_basis)
+        own, other = (b, c) if side == "left" else (c, b)
+        images = times_factor(other, factor)
+        same, mixed = self._part_weights(weights)
+        same, mixed = same * np.sum(np.abs(images) ** 2, axis=1), mixed * np.sum(images**2, axis=1)
+        return (own.T @ (same[:, None] * own.conj() + mixed[:, None] * own)).real
+
+    def _transposed_moment(self, weights: np.ndarray) -> np.ndarray | None:
+        """Return the sum of Re Z Re Z and Im Z Im Z from the spectra, as of ``_moment``.
+
+        Re Z Re Z = Re(Z conj(Z) + Z Z) / 2 and Im Z Im Z = Re(Z conj(Z) - Z Z) / 2, with Z conj(Z)
+        = g^2 (c^T conj(b)) b c^H and Z Z = g^2 (c^T b) b c^T.
+        """
+        if not self._tractable(self.shape[0]):
+            return None
+        b, c = self._kept(self.filter_basis), self._kept(self.signal_basis)
+        same, mixed = self._part_weights(weights)
+        same, mixed = same * np.sum(c * b.conj(), axis=1), mixed * np.sum(c * b, axis=1)
+        return (b.T @ (same[:, None] * c.conj() + mixed[:, None] * c)).real
+
+    def _tractable(self, side: int) -> bool:
+        return side <= MOMENT_SIDE and self.frequencies.size * sum(self.shape) <= MOMENT_NUMBERS
+
+    def _kept(self, basis: Any) -> np.ndarray:
+        """Return the spectra of all columns of a basis at the kept frequencies, l x n."""
+        n = int(basis.shape[1])
+        out = np.empty((self.frequencies.size, n), dtype=complex)
+        for lo in range(0, n, MOMENT_COLUMNS):
+            hi = min(lo + MOMENT_COLUMNS, n)
+            spectra = self._spectra(basis, np.eye(n, hi - lo, -lo))
+            out[:, lo:hi] = spectra.reshape(hi - lo, -1)[:, self.frequencies].T
+        return out
+
+    def _part_weights(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weights of Re(Z M Z^H) and Re(Z M Z^T) of b c^T at every kept frequency."""
+        count = self.frequencies.size
+        imaginary = np.zeros(count)
+        imaginary[self._imaginary > 0] = weights[count:]
+        real, imaginary = self._real**2 * weights[:count], self._imaginary**2 * imaginary
+        half = 0.5 * float(np.prod(self.grid))
+        return half * (real + imaginary), half * (real - imaginary)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the bases, the grid and the frequencies."""

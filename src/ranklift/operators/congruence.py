@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from ..arrays import Array, is_numpy_array, like, matmul, namespace, to_numpy
 from ..errors import DTypeError, NonFiniteError, ShapeError
 from .algebra import _pack, _unpack
-from .base import MeasurementOperator
+from .base import MOMENT_SIDE, MeasurementOperator, times_factor
 
 
 class Congruence(MeasurementOperator):
@@ -165,6 +165,24 @@ class Congruence(MeasurementOperator):
             *self._embedded(left, right), *self._embedded(d_left, d_right), s, curvature
         )
         return self.project(out_left), self.project(out_right)
+
+    def _moment(
+        self, side: str, factor: np.ndarray | None, weights: np.ndarray
+    ) -> np.ndarray | None:
+        """Return Q^T M Q with M the base's moment of Q F.
+
+        Cost: that of the base's moment for as many columns as F has (n without a matrix F), and
+        products of M with the n columns of Q.
+        """
+        n = self.shape[0]
+        if n > MOMENT_SIDE:
+            return None
+        basis = np.asarray(self.embed(np.eye(n)))
+        moment = self.base.moment(side, times_factor(basis, factor), weights=weights)
+        if moment is None:
+            return None
+        turned = moment[:, None] * basis if moment.ndim == 1 else moment @ basis
+        return np.asarray(self.project(turned))
 
     # -- saving ------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import numpy as np
 from .. import threads
 from ..arrays import Array, is_numpy_array, like, namespace, to_numpy
 from ..errors import DTypeError, EmptyDataError, NonFiniteError, ShapeError
-from .base import MeasurementOperator
+from .base import MOMENT_SIDE, MeasurementOperator, times_factor
 
 BLOCK_BYTES = 2 * 2**20
 """Bytes of measurement matrices that are worked on at once.
@@ -192,6 +192,52 @@ class DenseSensing(MeasurementOperator):
         if slope:
             out_left, out_right = out_left + transported[1] @ dr, out_right + transported[1].T @ dl
         return like(out_left, left), like(out_right, left)
+
+    # -- moments -----------------------------------------------------------------------------
+
+    def _moment(
+        self, side: str, factor: np.ndarray | None, weights: np.ndarray
+    ) -> np.ndarray | None:
+        """Return sum_t w_t (A_t F) (A_t F)^T (of A_t^T on the right) in one pass over the matrices.
+
+        Cost: m n1 n2 k multiply-adds for the products A_t F, F of k columns, and m n1^2 k for their
+        squares (n2^2 on the right; k is n2 or n1 without a matrix F). Memory: a few blocks.
+        """
+
+        def squared(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            turned = matrices if side == "left" else matrices.swapaxes(1, 2)
+            images = times_factor(turned, factor)
+            return images, images.swapaxes(1, 2)
+
+        return self._summed(self.shape[0] if side == "left" else self.shape[1], weights, squared)
+
+    def _transposed_moment(self, weights: np.ndarray) -> np.ndarray | None:
+        """Return sum_t w_t A_t A_t in one pass over the matrices: m n^3 multiply-adds."""
+        return self._summed(self.shape[0], weights, lambda matrices: (matrices, matrices))
+
+    def _summed(
+        self,
+        n: int,
+        weights: np.ndarray,
+        pair: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    ) -> np.ndarray | None:
+        """Return sum_t w_t P_t Q_t, n x n, with (P, Q) made of a block of matrices."""
+        if n > MOMENT_SIDE:
+            return None
+        totals = np.zeros((self._chunks if self._host else 1, n, n))
+
+        def work(block: np.ndarray, rows: slice, chunk: int) -> None:
+            first, second = pair(block.reshape(-1, *self.shape))
+            scaled = weights[rows, None, None] * first
+            totals[chunk] += np.tensordot(scaled, second, axes=((0, 2), (0, 1)))
+
+        if self._host:
+            self._sweep(work)
+        else:
+            for lo, hi in self._blocks(0, self.num_measurements):
+                matrices = to_numpy(self.matrices[lo:hi, :, :])
+                work(matrices.astype(float, copy=False), slice(lo, hi), 0)
+        return totals.sum(axis=0)
 
     # -- blocks of a NumPy array ----------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from ..errors import (
     UnobservedError,
 )
 from ..threads import CHUNKS, SERIAL_WORK, run_chunks
-from .base import MeasurementOperator
+from .base import MOMENT_SIDE, MeasurementOperator
 from .entries import _indices
 
 if TYPE_CHECKING:
@@ -255,6 +255,23 @@ class DistanceSensing(MeasurementOperator):
             ),
         )
         return like(out, factor)
+
+    def _moment(
+        self, side: str, factor: np.ndarray | None, weights: np.ndarray
+    ) -> np.ndarray | None:
+        """Return the Laplacian of the pairs with weights w_t ||F_i - F_j||^2, as a full matrix.
+
+        (e_i - e_j)^T F F^T (e_i - e_j) is a squared distance of rows: 2 without a factor. Both
+        sides are the same. Cost: m k multiply-adds for the k columns of F, and n^2 numbers.
+        """
+        if self.shape[0] > MOMENT_SIDE:
+            return None
+        if factor is not None and factor.ndim == 2:
+            lengths = self.apply_product(factor, factor)
+        else:
+            squares = np.ones(self.shape[0]) if factor is None else factor**2
+            lengths = squares[self.rows] + squares[self.cols]
+        return self.adjoint(weights * lengths).toarray()
 
     # -- saving ------------------------------------------------------------------------------
 

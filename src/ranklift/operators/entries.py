@@ -13,7 +13,7 @@ from scipy import sparse
 from .. import threads
 from ..arrays import Array, is_numpy_array, like, namespace, to_numpy
 from ..errors import DTypeError, DuplicateEntriesError, EmptyDataError, ShapeError
-from .base import MeasurementOperator
+from .base import MeasurementOperator, factor_energies
 
 
 @dataclass(frozen=True)
@@ -271,6 +271,21 @@ class EntrySampling(MeasurementOperator):
             lambda lo, hi: kernels.gram_blocks(grouped.indptr, grouped.cross, w, host, out, lo, hi),
         )
         return like(out, factor)
+
+    def _moment(self, side: str, factor: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
+        """Return the diagonal sum_j w_ij ||F_j||^2 over each row's samples (or the twin's).
+
+        Without factor and weights these are the counts of samples. Cost: m multiply-adds and the
+        squared norms of the rows of F.
+        """
+        sampled = self.adjoint(weights)
+        if side == "left":
+            return sampled @ factor_energies(factor, self.shape[1])
+        return sampled.T @ factor_energies(factor, self.shape[0])
+
+    def _transposed_moment(self, weights: np.ndarray) -> np.ndarray:
+        """Return the weights of the sampled diagonal entries: e_i e_j^T e_i e_j^T = 0 elsewhere."""
+        return self.adjoint(weights).diagonal()
 
     # -- orientation and chunks --------------------------------------------------------------
 

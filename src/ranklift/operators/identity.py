@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arrays import Array, namespace
 from ..errors import EmptyDataError
-from .base import MeasurementOperator
+from .base import MeasurementOperator, factor_energies
 
 
 class IdentitySensing(MeasurementOperator):
@@ -69,6 +69,17 @@ class IdentitySensing(MeasurementOperator):
         w = w if side == "left" else w.T
         outer = xp.reshape(factor[:, :, None] * factor[:, None, :], (-1, k * k))
         return xp.reshape(w @ outer, (rows, k, k))
+
+    def _moment(self, side: str, factor: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
+        """Return the diagonal sum_j w_ij ||F_j||^2 of every row (or column): n1 n2 operations."""
+        grid = weights.reshape(self.shape)
+        if side == "left":
+            return grid @ factor_energies(factor, self.shape[1])
+        return grid.T @ factor_energies(factor, self.shape[0])
+
+    def _transposed_moment(self, weights: np.ndarray) -> np.ndarray:
+        """Return the weights of the diagonal entries: e_i e_j^T e_i e_j^T = 0 elsewhere."""
+        return np.diagonal(weights.reshape(self.shape)).copy()
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the shape."""

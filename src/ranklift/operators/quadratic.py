@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..arrays import Array, conj, is_complex, is_numpy_array, like, namespace, to_numpy
 from ..errors import DTypeError, EmptyDataError, InputError, NonFiniteError, ShapeError
-from .base import MeasurementOperator
+from .base import MOMENT_SIDE, MeasurementOperator, factor_energies
 from .coded_diffraction import CodedDiffraction
 
 
@@ -140,6 +140,37 @@ class QuadraticSensing(MeasurementOperator):
         out_left = self._backward(back_left)
         return out_left, out_left if same else conj(self._backward(back_right))
 
+    def _moment(
+        self, side: str, factor: np.ndarray | None, weights: np.ndarray
+    ) -> np.ndarray | None:
+        """Return V^H diag(w_i ||v_i F||^2) V; its conjugate twin on the right.
+
+        A_i = v_i^H v_i for a complex X. For a real X and complex vectors A_i is the real part of
+        that, and the moment half the real part of
+
+            V^H diag(w_i sum_c |(V F)_ic|^2) V + V^H diag(w_i sum_c (V F)_ic^2) conj(V).
+
+        Cost: m n^2 multiply-adds, of a LinearOperator 2 n products and n adjoint ones. Behind masks
+        (CodedDiffraction), with one weight a mask, a complex X and no matrix F, all ||v_i F||^2 of
+        a mask are the same: the moment is diagonal, sum_l w_l ||mask_l d||^2 |mask_l|^2. Own
+        derivation.
+        """
+        if side == "right":
+            left = self._moment("left", None if factor is None else factor.conj(), weights)
+            return None if left is None else left.conj()
+        if self.hermitian and isinstance(self.vectors, CodedDiffraction):
+            diagonal = _masked_diagonal(self.vectors.masks, factor, weights)
+            if diagonal is not None:
+                return diagonal
+        if self.shape[0] > MOMENT_SIDE:
+            return None
+        energies, squares = vector_energies(self.vectors, factor)
+        moment = vector_moment(self.vectors, self.vectors, weights * energies)
+        if self.hermitian or not self._complex_vectors:
+            return moment
+        other = vector_moment(self.vectors, self.vectors, weights * squares, conjugated=True)
+        return 0.5 * np.real(moment + other)
+
     def subset(self, index: Array) -> MeasurementOperator:
         """Return the operator with the listed vectors, where they are stored."""
         if isinstance(self.vectors, LinearOperator):
@@ -192,6 +223,18 @@ def _rows_inner(a: Array, b: Array) -> Array:
     xp = namespace(a)
     total = xp.sum(a * conj(b), axis=1)
     return xp.real(total) if is_complex(total) else total
+
+
+def _masked_diagonal(
+    masks: np.ndarray, factor: np.ndarray | None, weights: np.ndarray
+) -> np.ndarray | None:
+    """Return sum_l w_l ||mask_l d||^2 |mask_l|^2; None for a matrix F or weights that vary."""
+    by_mask = weights.reshape(len(masks), -1)
+    if (factor is not None and factor.ndim == 2) or (by_mask != by_mask[:, :1]).any():
+        return None
+    squares = np.abs(masks.reshape(len(masks), -1)) ** 2
+    energies = squares @ factor_energies(factor, squares.shape[1]) / squares.shape[1]
+    return (by_mask[:, 0] * energies) @ squares
 
 
 # -- stored or computed vectors, shared with RankOneSensing -------------------------------------
@@ -260,6 +303,65 @@ def vector_adjoint(vectors: Any, y: Array) -> Array:
         return like(np.asarray(out), y)
     adjoint = conj(vectors).T if not sparse.issparse(vectors) else vectors.conj().T
     return vector_product(adjoint, y)
+
+
+VECTOR_COLUMNS = 64
+"""Columns of the vectors that moments work on at once: m x 64 numbers."""
+
+
+def vector_energies(vectors: Any, factor: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return sum_c |(V F)_ic|^2 and sum_c (V F)_ic^2, F as ``moment`` takes it, on the host.
+
+    Without a matrix F every column of V is looked at once; a LinearOperator computes them.
+    """
+    m, n = vectors.shape
+    energies, squares = np.zeros(m), np.zeros(m)
+    if factor is not None and factor.ndim == 2:
+        images = [vector_product(_on_host(vectors), factor)]
+    else:
+        diagonal = np.ones(n) if factor is None else factor
+        images = (columns * diagonal[part] for part, columns in _column_blocks(vectors))
+    for image in images:
+        energies = energies + np.sum(np.abs(image) ** 2, axis=1)
+        squares = squares + np.sum(image**2, axis=1)
+    return energies, squares
+
+
+def vector_moment(
+    vectors: Any, others: Any, weights: np.ndarray, conjugated: bool = False
+) -> np.ndarray:
+    """Return V^H diag(w) W on the host, or V^H diag(w) conj(W): m n1 n2 multiply-adds."""
+    host, out = _on_host(vectors), []
+    for _, columns in _column_blocks(others):
+        kept = columns.conj() if conjugated else columns
+        out.append(vector_adjoint(host, weights[:, None] * kept))
+    return np.concatenate(out, axis=1)
+
+
+def vector_diagonal(vectors: Any, others: Any) -> np.ndarray:
+    """Return the inner products v_i . w_i of real vectors, on the host."""
+    total = np.zeros(vectors.shape[0])
+    blocks = zip(_column_blocks(vectors), _column_blocks(others), strict=True)
+    for (_, columns), (_, others_columns) in blocks:
+        total = total + np.sum(columns * others_columns, axis=1)
+    return total
+
+
+def _column_blocks(vectors: Any) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield the columns of V on the host, a few at a time, and which they are."""
+    host, n = _on_host(vectors), int(vectors.shape[1])
+    for lo in range(0, n, VECTOR_COLUMNS):
+        part = slice(lo, min(lo + VECTOR_COLUMNS, n))
+        if isinstance(host, LinearOperator):
+            columns = np.asarray(host @ np.eye(n, part.stop - lo, -lo))
+        else:
+            columns = host[:, part]
+            columns = columns.toarray() if sparse.issparse(columns) else columns
+        yield part, columns
+
+
+def _on_host(vectors: Any) -> Any:
+    return to_numpy(vectors) if _stored_elsewhere(vectors) else vectors
 
 
 def _stored_elsewhere(vectors: Any) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 
 from ..arrays import Array, like
 from ..linalg import conjugate_gradients
-from ..preconditioners import preconditioner
-from ..problem import FactorizedProblem
+from ..preconditioners import Map, preconditioner
+from ..problem import FactorizedProblem, Point
 from ..second_order import LeastCurvature
 from ..status import Status
 from .base import Solver, State
+
+Precondition = Callable[[FactorizedProblem, Point, float], Map | None]
 
 
 @dataclass
@@ -40,6 +43,8 @@ class TrustRegion(Solver):
         Most Hessian products a step.
     seed : int, default 0
         Draws the Lanczos start.
+    precondition : callable, default ``preconditioners.preconditioner``
+        Called with the problem, the point and a shift of the Hessian; see ``explicit_hessian``.
 
     Notes
     -----
@@ -52,6 +57,7 @@ class TrustRegion(Solver):
     inner_rtol: float = 0.1
     max_inner: int = 300
     seed: int = 0
+    precondition: Precondition = field(default=preconditioner, repr=False, compare=False)
 
     second_order: ClassVar[bool] = True
 
@@ -64,13 +70,13 @@ class TrustRegion(Solver):
         assert isinstance(state, TrustState)
         point = state.point
         relative = problem.relative_gradient(point)
-        precondition = preconditioner(
+        approximate_inverse = self.precondition(
             problem, point, problem.ridge + 1e-6 * problem.scale * min(1.0, np.sqrt(relative))
         )
         found = conjugate_gradients(
             lambda d: problem.hvp(point, d),
             point.gradient,
-            preconditioner=precondition,
+            preconditioner=approximate_inverse,
             rtol=min(self.inner_rtol, max(1e-6, np.sqrt(relative))),
             max_iterations=self.max_inner,
             radius=state.radius,
