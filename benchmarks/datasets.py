@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+CACHE = Path(tempfile.gettempdir()) / "ranklift-benchmarks"
+"""Where files out of Debian packages are kept between runs."""
 
 
 def digits() -> np.ndarray:
@@ -58,3 +64,44 @@ def movielens() -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
     films, cols = np.unique(table["movieId"].to_numpy(), return_inverse=True)
     values = table["rating"].to_numpy(float)
     return rows, cols, values, (users.size, films.size)
+
+
+def _debian(package: str, member: str) -> Path:
+    """Return a file out of a Debian package: installed, kept in CACHE, or fetched by apt."""
+    name = Path(member).name
+    for kept in (Path("/") / member, CACHE / name):
+        if kept.exists():
+            return kept
+    remedy = f"apt-get install {package}, or put {name} into {CACHE}"
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise RuntimeError(f"no apt here to fetch the package {package} with. Remedy: {remedy}")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            subprocess.run(["apt-get", "download", "-qq", package], cwd=folder, check=True)
+            (found,) = Path(folder).glob(f"{package}_*.deb")
+            subprocess.run(["dpkg-deb", "-x", found, folder], check=True)
+        except (subprocess.CalledProcessError, ValueError) as error:
+            raise RuntimeError(
+                f"apt-get download {package} failed ({error}). Remedy: {remedy}"
+            ) from error
+        CACHE.mkdir(parents=True, exist_ok=True)
+        aside = CACHE / f"{name}.partial"
+        shutil.copy(Path(folder) / member, aside)
+        aside.replace(CACHE / name)
+    return CACHE / name
+
+
+def navy_winds() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the zonal wind in m/s, the latitudes and the longitudes in degrees, without a gap.
+
+    132 months (1982 to 1992) x 73 x 144 cells of 2.5 degrees: FNOC surface winds,
+    monthly_navy_winds.cdf of Debian's ferret-datasets (28 MB to fetch; NOAA, public domain).
+    """
+    from scipy.io import netcdf_file
+
+    path = _debian("ferret-datasets", "usr/share/ferret-vis/data/monthly_navy_winds.cdf")
+    with netcdf_file(path, mmap=False) as file:
+        wind, latitudes, longitudes = (
+            np.array(file.variables[name].data, dtype=float) for name in ("UWND", "FNOCY", "FNOCX")
+        )
+    return wind, latitudes, longitudes
