@@ -71,7 +71,7 @@ docs: $(VENV)/.installed-docs
 	rm -rf docs/generated
 	$(BIN)/python -m sphinx -W --keep-going -n -b html docs docs/_build/html
 
-BENCHMARKS := exact_completion imputation nuclear_norm ratings robust_pca sensing distances scale import_time
+BENCHMARKS := exact_completion imputation nuclear_norm ratings robust_pca sensing distances flat_weights scale import_time
 
 # imputegap is wanted for its data files alone: its dependencies are gigabytes.
 bench: $(VENV)/.installed-bench

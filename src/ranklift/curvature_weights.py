@@ -8,6 +8,7 @@ least value over all L R^T = X is 4 ||D1 X D2||_* (Ding, Drusvyatskiy, Fazel, Ha
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -112,6 +113,24 @@ class CurvatureWeights:
     def back(self, left: Array, right: Array) -> tuple[Array, Array]:
         """Return D1^+ L and D2^+ R: the factors of X from those of Z."""
         return _product(self._left.inverse, left), _product(self._right.inverse, right)
+
+    def point(self, problem: FactorizedProblem, w: Array) -> Array:
+        """Return the parameters of Z with the factors D1 L and D2 R: nothing is balanced."""
+        return problem.factorization.stack(*self.forth(*problem.parts(w)))
+
+    def unpose(self, problem: FactorizedProblem, point: Array) -> Array:
+        """Return the parameters of X with the factors D1^+ and D2^+ times those of Z."""
+        return problem.factorization.stack(*self.back(*problem.parts(point)))
+
+    def warn_if_unmeasured(self, *, stacklevel: int) -> None:
+        """Warn of directions that no measurement sees."""
+        if self.unmeasured_words:
+            warnings.warn(
+                f"no measurement sees {self.unmeasured_words}: D is singular and X is set to zero "
+                "there. Remedy: leave these rows and columns out, or measure them",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
 
     def pose(self, problem: FactorizedProblem) -> FactorizedProblem:
         """Return the problem in Z: A(D1^+ Z D2^+) = b, whose kappa(Z) is kappa of D1 X D2."""

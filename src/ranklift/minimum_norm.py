@@ -22,8 +22,9 @@ from .arrays import Array, namespace, norm
 from .certificates.minimum_norm import gauge_norm, lower_bound
 from .errors import InputError
 from .explicit_hessian import ExplicitHessian
-from .nuclear_norm import ridge, solve_nuclear_norm
+from .nuclear_norm import prune, ridge, solve_nuclear_norm
 from .problem import FactorizedProblem
+from .solution_set import retract
 from .solvers import Solver, Stopping, TrustRegion
 from .status import Status
 from .trace import Trace
@@ -50,6 +51,10 @@ certificate is asked at the end."""
 
 FORCING = 1e-2
 """Gradient of a local round relative to the residual that it is to reduce."""
+
+VANISHING = 1e-4
+"""Columns below this share of the largest (1e-8 of the singular values) are dropped from an answer,
+if the data can be reproduced without them."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def solve_minimum_norm(
     problem: FactorizedProblem,
     rng: np.random.Generator,
     *,
-    w: Array | None = None,
+    start: Array | None = None,
     tolerance: float = 1e-6,
     trace: Trace | None = None,
     max_rounds: int = 80,
@@ -106,8 +111,8 @@ def solve_minimum_norm(
         Of the squared loss (which only measures the fit here), without regularisers.
     rng : Generator
         Draws the Lanczos starts.
-    w : array, optional
-        Start, such as a solution of a neighbouring problem; default 0.
+    start : array, optional
+        W, such as a solution of a neighbouring problem; default 0.
     tolerance : float, default 1e-6
         Relative gap between kappa(X) and its lower bound.
     trace : Trace, optional
@@ -143,9 +148,8 @@ def solve_minimum_norm(
     if ExplicitHessian.suits(problem):
         solver = replace(solver, precondition=ExplicitHessian(problem.operator))
     xp = namespace(problem.b)
-    if w is None:
-        rows = problem.factorization.size(problem.shape)
-        w = xp.zeros((rows, 0), dtype=problem.b.dtype)
+    rows = problem.factorization.size(problem.shape)
+    w: Array = xp.zeros((rows, 0), dtype=problem.b.dtype) if start is None else start
     b_norm = norm(problem.b)
     if b_norm == 0:
         return MinimumNormRun(w[:, :0], 0.0, 0.0, 0.0 * problem.b, 0.0, Status.CONVERGED, 0)
@@ -187,7 +191,7 @@ def solve_minimum_norm(
             if stopped is not None:
                 return replace(best, status=stopped)
             if current.gap <= tolerance and residual <= FEASIBLE:
-                return replace(current, status=Status.CONVERGED)
+                return _polished(problem, replace(current, status=Status.CONVERGED), b_norm)
             if stalls > 3:
                 return replace(best, status=Status.STALLED)
             # Either a singular value of A*(y) is left above 1, which a lift follows, or the last
@@ -219,13 +223,33 @@ def check_constrained(problem: FactorizedProblem) -> None:
         )
 
 
+def _polished(problem: FactorizedProblem, run: MinimumNormRun, b_norm: float) -> MinimumNormRun:
+    """Return the run without negligible singular values and with a residual of rounding.
+
+    The shortest correction of the factors is as small as the residual, and so is its effect on the
+    norm; the lower bound stays.
+    """
+    for w in (prune(run.w, VANISHING), run.w):
+        at = retract(problem, w)
+        if at is None:
+            continue
+        at = problem.gauge(at)
+        polished = replace(
+            run,
+            w=at,
+            norm=gauge_norm(problem, at),
+            relative_residual=norm(problem.predict(at) - problem.b) / b_norm,
+        )
+        if polished.gap <= max(run.gap, 10 * FEASIBLE):
+            return polished
+    return run
+
+
 def _search(
     shifted: FactorizedProblem, lam: float, w: Array, solver: Solver, accuracy: float, trace: Trace
 ) -> tuple[Array, Status]:
     """Minimise at the given rank to a gradient of ``accuracy`` in the unit lambda ||W||."""
-    stopping = Stopping(
-        gradient_tol=max(accuracy * lam / shifted.scale, 1e-15), max_iterations=30
-    )
+    stopping = Stopping(gradient_tol=max(accuracy * lam / shifted.scale, 1e-15), max_iterations=30)
     run = solver.run(ridge(shifted, lam), w, stopping=stopping, trace=trace, stage="minimum_norm")
     return shifted.gauge(run.point.w), run.status
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import initializers, threads
 from .arrays import Array, is_numpy_array, namespace
+from .curvature_weights import curvature_weights
 from .errors import ConvergenceWarning, InputError, RankError, ShapeError
 from .escapes import Escape, EscapeSearch
 from .factorizations import Asymmetric, Factorization, Hermitian, Signed, Symmetric
@@ -19,6 +20,7 @@ from .operators import MeasurementOperator
 from .problem import FactorizedProblem
 from .progress import progress_callback
 from .result import Recovery
+from .selection import check_selection, selected_exactly, unweighted
 from .solvers import SOLVERS, Solver
 from .stages import Stages
 from .status import Status
@@ -55,6 +57,7 @@ def recover(
     progress: bool = False,
     init: str | tuple[Array, Array] | Array | None = None,
     refit: bool | str = "auto",
+    selection: str | None = None,
     observers: Sequence[Observer] = (),
 ) -> Recovery:
     """Recover a low-rank matrix from its measurements, and certify what was found.
@@ -111,6 +114,13 @@ def recover(
         Whether the answer is refitted without shrinkage. "auto" does, unless a hold-out
         (noise="estimate") finds the regularised solution to predict better; that solution is then
         the answer.
+    selection : "flat", "nuclear", "min_norm" or None
+        Which of the many matrices that fit is the answer; by default the one of least rank found.
+        "nuclear": the least nuclear norm. "flat": the least ||D1 X D2||_* with the curvature
+        weights (entries: root counts of rows and columns), where the loss bends least; the factors
+        are then the flattest. Both subject to A(X) = b for exact data, as a penalty for
+        noisy data. "min_norm": the least ||L||^2 + ||R||^2 among factors of width ``rank`` (exact
+        data; a local minimum where that is below the rank of the "nuclear" answer).
     observers : sequence of callable, default none
         Shown every iterate of every stage, as ``Trace`` has it: a ``trajectory.Trajectory``.
 
@@ -152,21 +162,35 @@ def recover(
     check_memory(operator, rank or 10)
     plan = _plan(escapes)
     local_solver = _solver(solver)
-    problem = pose(operator, b, symmetric, loss)
+    problem = posed = pose(operator, b, symmetric, loss)
+    exact = sigma == 0.0 and problem.squared
+    selection = check_selection(selection, rank, exact, init=init, solver=solver, refit=refit)
+    weights = None
+    if selection is not None and not exact:
+        refit = False
+        if selection == "flat":
+            weights = curvature_weights(problem.operator, problem.factorization)
+            posed = weights.pose(problem)
     _check_settings(problem, sigma, lam, rank, init)
     generator = make_generator(rng)
     limit = float("inf") if max_time is None else float(max_time)
     trace = Trace(max_time_s=limit, observers=list(observers))
-    search = Stages(problem, generator, trace, rank, sigma, lam, local_solver, tol, refit)
+    search = Stages(posed, generator, trace, rank, sigma, lam, local_solver, tol, refit)
     with threads.single_threaded_blas(), progress_callback(progress, callback) as observer:
         trace.callback = observer
-        start = _start(problem, init, rank, generator)
-        convex = search.regularised_stage(start)
-        w, status = search.answer_stage(convex, start)
-        w, status = search.escape_stage(w, status, plan)
-        result = search.finish(w, status, convex, certify)
+        if selection is not None and exact:
+            result = selected_exactly(search, selection, operator, certify)
+        else:
+            start = _start(problem, init, rank, generator)
+            convex = search.regularised_stage(start)
+            w, status = search.answer_stage(convex, start)
+            w, status = search.escape_stage(w, status, plan)
+            result = search.finish(w, status, convex, certify)
+    if weights is not None:
+        result = unweighted(result, problem, weights)
+    chosen = {} if selection is None else {"selection": selection}
     result.provenance = provenance(
-        operator, rng, noise=sigma, rank=rank, regularization=lam, tol=tol
+        operator, rng, noise=sigma, rank=rank, regularization=lam, tol=tol, **chosen
     )
     result.operator, result.measurements = operator, b
     warn_unless_stationary(result.status, stacklevel=3)

@@ -39,9 +39,11 @@ class ConvexSolution:
         lambda, in units of ||A*(b)||_2.
     objective, relative_gap : float
         loss + lambda ||X||_* and its certified relative duality gap.
+    certificates : dict
     loss : Loss
         1/2 ||A(X) - b||^2 by default.
-    certificates : dict
+    weighted : bool
+        Whether the norm is ||D1 X D2||_* with the curvature weights (selection="flat").
     """
 
     left: Array
@@ -51,6 +53,7 @@ class ConvexSolution:
     relative_gap: float
     certificates: Mapping[str, CertificateReport] = field(default_factory=dict)
     loss: Loss = field(default_factory=Squared)
+    weighted: bool = False
 
     @property
     def matrix(self) -> LowRank:
@@ -71,6 +74,7 @@ class Recovery:
     ----------
     left, right : arrays (n1, rank), (n2, rank)
         Balanced factors of the answer, X = L R^T (symmetric: both are U; Hermitian: U and conj(U)).
+        With selection="flat" balanced in the curvature weights: L^T D1^2 L = R^T D2^2 R.
     factorization : Factorization
         What the search was over.
     loss : Loss
@@ -177,8 +181,12 @@ class Recovery:
         """Whether these reports (the convex stage's by "convex.name") speak for the answer.
 
         A refit of noisy data goes with the certified solution that it was made from. For exact data
-        that solution is only a start: a refit that does not reproduce them is just a bad fit.
+        that solution is only a start: a refit that does not reproduce them is just a bad fit. A
+        selected answer (``recover(selection=)``) stands by what it was selected for.
         """
+        selected = [report for name, report in reports.items() if name in SELECTION_CERTIFICATES]
+        if selected:
+            return all(report.verdict is Verdict.HOLDS for report in selected)
         start_only = self.noise is None and isinstance(self.loss, Squared) and self.refitted
         return any(
             report.verdict is Verdict.HOLDS
@@ -241,6 +249,7 @@ class Recovery:
                 "objective": self.convex.objective,
                 "relative_gap": self.convex.relative_gap,
                 "loss": self.convex.loss.to_dict(),
+                "weighted": self.convex.weighted,
                 "certificates": {k: r.to_dict() for k, r in self.convex.certificates.items()},
             }
         return {
@@ -298,6 +307,9 @@ class Recovery:
 GLOBAL_CERTIFICATES = ("zero_residual", "duality_gap", "psd_gap", "rank_deficiency")
 """Names of the certificates that speak of global optimality."""
 
+SELECTION_CERTIFICATES = ("flatness", "minimum_norm")
+"""Names of those that speak of one solution among the many that fit."""
+
 
 def _line(report: CertificateReport) -> str:
     return (
@@ -349,6 +361,7 @@ def _from_document(arrays: Mapping[str, np.ndarray], document: dict[str, Any]) -
             values["relative_gap"],
             {k: CertificateReport.from_dict(r) for k, r in values["certificates"].items()},
             Loss.from_dict(values["loss"]),
+            values.get("weighted", False),
         )
     operator = None
     if "operator" in document:

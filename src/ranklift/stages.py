@@ -80,7 +80,7 @@ class Stages:
         """
         if self.regularization is None and self.noise != "estimate":
             return None
-        with self._stage("regularised"):
+        with self.stage("regularised"):
             lam = self._lambda()
             if lam is None:
                 return None
@@ -113,6 +113,8 @@ class Stages:
 
         Below that lambda the solution's rank only grows by the fluctuations of its own bias.
         """
+        if self.refit is False:
+            return False  # the shrunk solution is the answer: at this lambda it still misses a lot
         if self.discrepancy is None or not w.shape[1] or self.regularization != "auto":
             return False
         if self.rank is not None:
@@ -151,7 +153,7 @@ class Stages:
         problem, rng, trace = self.problem, self.rng, self.trace
         if convex is not None and not self._wants_refit():
             return w, convex.status
-        with self._stage("answer"):
+        with self.stage("answer"):
             if start is not None:
                 k = problem.search_rank(start)
                 options: dict[str, Any] = {} if self.exact else {"noise": self.known}
@@ -215,7 +217,7 @@ class Stages:
             if self._explained(start):
                 return w, status
             plan = replace(plan, escapes=automatic(problem))
-        with self._stage("escapes"):
+        with self.stage("escapes"):
             if problem.factorization.definite:
                 best = PSDGap().check(problem, problem.gauge(w), self.rng)
                 if best.verdict is Verdict.HOLDS:  # no positive semidefinite matrix fits better
@@ -257,14 +259,14 @@ class Stages:
         b_norm = norm(problem.b)
         certificates = {}
         interrupted = self.trace.stop_requested
-        with self._stage("certificates"):
+        with self.stage("certificates"):
             # Without a refit the answer is the regularised solution, checked below as what it is.
             refitted = convex is None or w is not convex.w
             if certify and w.shape[1] and not interrupted and refitted:
                 certificates = answer_reports(problem, w_balanced, self.rng)
         solution = None
         if convex is not None:
-            with self._stage("certificates"):
+            with self.stage("certificates"):
                 solution = self._convex_solution(convex, certify and not interrupted)
         sigma: float | None = None
         if self.noise == "estimate":
@@ -322,7 +324,7 @@ class Stages:
         return namespace(self.problem.b).zeros((rows, 0), dtype=self.problem.b.dtype)
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Iterator[None]:
         """Time a stage; Ctrl-C inside it ends it, and the newest iterate is kept."""
         begun = self.trace.elapsed_s
         try:

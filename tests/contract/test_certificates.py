@@ -17,7 +17,9 @@ from ranklift.certificates import (
     CERTIFICATES,
     CertificateReport,
     Curvature,
+    Flatness,
     Identifiability,
+    MinimumNorm,
     NuclearNormOptimality,
     PSDGap,
     RankDeficiency,
@@ -26,7 +28,10 @@ from ranklift.certificates import (
     ZeroResidual,
     duality_gap,
 )
+from ranklift.curvature_weights import curvature_weights
 from ranklift.factorizations import Asymmetric, Symmetric
+from ranklift.flatness.flatten import flat_gauge
+from ranklift.minimum_norm import solve_minimum_norm
 from ranklift.nuclear_norm import ridge, solve_nuclear_norm
 from ranklift.operators import EntrySampling, IdentitySensing
 from ranklift.problem import FactorizedProblem
@@ -128,6 +133,53 @@ def first_column(size: float) -> np.ndarray:
 def few_measurements() -> FactorizedProblem:
     operator = DATA["dense"].operator.subset(np.arange(15))
     return FactorizedProblem(operator, DATA["dense"].measurements[:15])
+
+
+def below_threshold() -> FactorizedProblem:
+    """Pose data that many matrices reproduce, the truth not being the smallest or the flattest."""
+    operator = DATA["dense"].operator.subset(np.arange(24))
+    return FactorizedProblem(operator, DATA["dense"].measurements[:24])
+
+
+_SMALLEST: dict[tuple[str, bool], tuple[np.ndarray, np.ndarray]] = {}
+
+
+def selected(kind: str, flat: bool) -> tuple[FactorizedProblem, np.ndarray, np.ndarray]:
+    """Return a problem, the W of its smallest (or flattest) solution, and the multipliers."""
+    problem = below_threshold() if kind == "below" else pose(kind)
+    if (kind, flat) not in _SMALLEST:
+        weights = curvature_weights(problem.operator, problem.factorization)
+        run = solve_minimum_norm(weights.pose(problem) if flat else problem, rng_())
+        w = weights.unpose(problem, run.w) if flat else run.w
+        _SMALLEST[kind, flat] = w, run.multipliers
+    return problem, *_SMALLEST[kind, flat]
+
+
+def judged(kind: str, flat: bool, change: Callable[..., Any] | None = None, **given: Any) -> Case:
+    """Return a case at the selected solution, or at what ``change`` makes of it."""
+    problem, w, multipliers = selected(kind, flat)
+    certificate = (Flatness if flat else MinimumNorm)(multipliers=multipliers, **given)
+    return certificate, problem, w if change is None else change(w)
+
+
+def skewed(w: np.ndarray) -> np.ndarray:
+    return w * np.r_[np.full(7, 3.0), np.full(6, 1 / 3.0)][:, None]
+
+
+def rivalled(flat: bool) -> Case:
+    problem, rival, multipliers = selected("below", flat)
+    certificate = (Flatness if flat else MinimumNorm)(multipliers=multipliers, rival=rival)
+    return certificate, problem, truth_point("dense")
+
+
+def flat_truth() -> np.ndarray:
+    """Return the flattest factors of the truth, which is not the flattest matrix."""
+    problem = below_threshold()
+    return flat_gauge(problem, curvature_weights(problem.operator), truth_point("dense"))
+
+
+def fully_observed() -> FactorizedProblem:
+    return FactorizedProblem(IdentitySensing((7, 6)), DATA["dense"].truth.toarray().ravel())
 
 
 MUST: dict[tuple[str, Verdict], list[Callable[[], Case]]] = {
@@ -234,6 +286,41 @@ MUST: dict[tuple[str, Verdict], list[Callable[[], Case]]] = {
     ("identifiability", INCONCLUSIVE): [
         lambda: (Identifiability(), pose("dense"), np.zeros((13, 2))),
         lambda: (Identifiability(), pose("symmetric"), np.zeros((7, 0))),
+    ],
+    ("minimum_norm", HOLDS): [
+        *[lambda kind=kind: judged(kind, False) for kind in (*DATA, "below")],
+        # Everything is observed: least squares of the factors gives the multipliers.
+        lambda: (MinimumNorm(), fully_observed(), truth_point("dense")),
+        # The matrix is judged, not its factors.
+        lambda: judged("dense", False, skewed),
+    ],
+    ("minimum_norm", FAILS): [
+        lambda: judged("dense", False, lambda w: 1.001 * w),
+        lambda: rivalled(False),
+    ],
+    ("minimum_norm", INCONCLUSIVE): [
+        lambda: (MinimumNorm(), below_threshold(), truth_point("dense")),
+        lambda: judged("dense", False, lambda w: (1 + 1e-7) * w),
+        # A smaller matrix that misses the data is no rival.
+        lambda: (
+            MinimumNorm(rival=0.9 * selected("below", False)[1]),
+            below_threshold(),
+            truth_point("dense"),
+        ),
+    ],
+    ("flatness", HOLDS): [
+        *[lambda kind=kind: judged(kind, True) for kind in (*DATA, "below")],
+        lambda: (Flatness(), fully_observed(), truth_point("dense")),
+    ],
+    ("flatness", FAILS): [
+        lambda: judged("dense", True, lambda w: 1.001 * w),
+        # The flattest matrix, in factors that are not.
+        lambda: judged("dense", True, skewed),
+        lambda: rivalled(True),
+    ],
+    ("flatness", INCONCLUSIVE): [
+        lambda: (Flatness(), below_threshold(), flat_truth()),
+        lambda: judged("dense", True, lambda w: (1 + 1e-7) * w),
     ],
     ("sampling", HOLDS): [
         lambda: (Sampling(), pose("sampled"), truth_point("sampled")),
@@ -732,3 +819,54 @@ def test_trap_dual_objective_of_an_infeasible_point_for_other_operators(kind):
             gap = duality_gap(problem, w, LAM, rng_(i), max_steps=steps)
             assert gap.dual <= best.primal * (1 + 1e-11)
     assert overstated > 3
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("kind", ["dense", "symmetric", "below"])
+def test_a_selected_solution_never_holds_falsely(kind, flat):
+    problem, best, multipliers = selected(kind, flat)
+    rows, shape = explicit_rows(problem.operator), problem.operator.shape
+    matrices = rows.reshape(-1, *shape)
+    scales = [np.eye(shape[0]), np.eye(shape[1])]
+    if flat:
+        m, (n1, n2) = len(matrices), shape
+        squares = [
+            np.einsum("jab,jcb->ac", matrices, matrices) / (m * n2),
+            np.einsum("jba,jbc->ac", matrices, matrices) / (m * n1),
+        ]
+        scales = [v * np.sqrt(s) @ v.T for s, v in map(np.linalg.eigh, squares)]
+
+    def size(w: np.ndarray) -> float:
+        """||D1 L||^2 + ||D2 R||^2 over two of these factors, or the nuclear norm of L R^T."""
+        left, right = problem.parts(w)
+        if flat:
+            return 0.5 * sum(
+                np.sum((d @ f) ** 2) for d, f in zip(scales, (left, right), strict=True)
+            )
+        return float(np.linalg.norm(left @ right.T, "nuc"))
+
+    # The least size, enclosed by weak duality in NumPy.
+    least = size(best)
+    inverses = [np.linalg.inv(d) for d in scales]
+    dual = inverses[0] @ np.tensordot(multipliers, matrices, 1) @ inverses[1]
+    top = np.linalg.norm(dual, 2) if kind != "symmetric" else np.linalg.eigvalsh(dual)[-1]
+    assert multipliers @ problem.b / top >= least * (1 - 1e-6)
+    held = 0
+    for i, w in enumerate(sweep("", best, problem)):
+        if not w.shape[1]:
+            continue
+        fits = np.linalg.norm(rows @ referee.matrix(*problem.parts(w)).ravel() - problem.b)
+        fits /= np.linalg.norm(problem.b)
+        for tolerance in (1e-3, 1e-6):
+            for y in (multipliers, None, rng_(i).standard_normal(len(matrices))):
+                certificate = (Flatness if flat else MinimumNorm)(tolerance, y)
+                report = certificate.check(problem, w, rng_(i))
+                unit = (8 if kind == "symmetric" else 4) if flat else 1
+                assert report.details["lower_bound"] <= unit * least * (1 + 1e-9)
+                if report.verdict is HOLDS:
+                    held += 1
+                    assert fits <= 1e-8 * (1 + 1e-6)
+                    assert size(w) <= least * (1 + 2 * tolerance)
+                if report.verdict is FAILS:
+                    assert fits > 1e-8 or size(w) > least * (1 + 0.5 * tolerance)
+    assert held >= 2

@@ -3,6 +3,7 @@
 from .base import CERTIFICATES, Certificate, CertificateReport
 from .curvature import Curvature
 from .duality import DualityGap, NuclearNormOptimality, duality_gap
+from .flatness import Flatness
 from .identifiability import Identifiability
 from .minimum_norm import MinimumNorm
 from .psd_gap import PSDGap
@@ -17,6 +18,7 @@ __all__ = [
     "CertificateReport",
     "Curvature",
     "DualityGap",
+    "Flatness",
     "Identifiability",
     "MinimumNorm",
     "NuclearNormOptimality",

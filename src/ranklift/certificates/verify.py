@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import threads
 from ..arrays import Array, conj
+from ..curvature_weights import curvature_weights
 from ..errors import InputError, ShapeError
 from ..factorizations import Asymmetric, Factorization, Hermitian, Symmetric
 from ..losses import Loss, Squared
@@ -23,7 +24,9 @@ from ..status import Verdict
 from .base import Certificate, CertificateReport
 from .curvature import Curvature
 from .duality import NuclearNormOptimality
+from .flatness import Flatness
 from .identifiability import Identifiability
+from .minimum_norm import MinimumNorm
 from .psd_gap import PSDGap
 from .rank_deficiency import RankDeficiency
 from .sampling import Sampling
@@ -66,6 +69,26 @@ def convex_reports(
         Stationarity(tolerance=1e-4).check(problem.with_regularizers(ridge), w, rng),
     ]
     return {report.name: report for report in checks}
+
+
+def selection_reports(
+    problem: FactorizedProblem,
+    given: Recovery | LowRank | tuple[Array, Array] | Array,
+    rng: np.random.Generator,
+) -> list[CertificateReport]:
+    """Check what a selected answer claims to be, by the multipliers that came with it."""
+    from ..result import Recovery
+
+    if not isinstance(given, Recovery):
+        return []
+    w = problem.factorization.stack(given.left, given.right)
+    kept = given.extras.get("multipliers")
+    claimed = {Flatness.name: Flatness, MinimumNorm.name: MinimumNorm}
+    return [
+        kind(given.certificates[name].threshold, kept).check(problem, w, rng)
+        for name, kind in claimed.items()
+        if name in given.certificates
+    ]
 
 
 def certify(
@@ -142,9 +165,14 @@ def certify(
         # An answer that is the regularised solution is checked as such, below.
         if not isinstance(given, Recovery) or given.refitted or given.certificates:
             reports = list(answer_reports(problem, w, rng).values())
+            reports += selection_reports(problem, given, rng)
         convex = given.convex if isinstance(given, Recovery) else None
         if convex is not None:
             w = factorization.join(convex.left, convex.right)
+            if convex.weighted:
+                weights = curvature_weights(operator, factorization)
+                w, problem = weights.point(problem, w), weights.pose(problem)
+                w = problem.gauge(w)
             tolerance = 1e-6
             if "duality_gap" in convex.certificates:
                 tolerance = convex.certificates["duality_gap"].threshold

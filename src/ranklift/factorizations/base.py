@@ -91,6 +91,13 @@ class Factorization(ABC):
     def join(self, left: Array, right: Array) -> Array:
         """Return a W whose matrix is L R^T, or the nearest that there is."""
 
+    def stack(self, left: Array, right: Array) -> Array:
+        """Return the W that holds these very factors, where there is one; else ``join``.
+
+        ``join`` may exchange factors of the same matrix for others; flatness is about factors.
+        """
+        return self.join(left, right)
+
     @abstractmethod
     def gauge(self, w: Array, shape: tuple[int, int]) -> Array:
         """Return the balanced W of the same X: orthogonal columns, sorted by falling norm.

@@ -69,6 +69,22 @@ class Deep(Factorization):
             chain.append(chain[-1] @ layer)
         return chain
 
+    def around(
+        self, w: Array, shape: tuple[int, int]
+    ) -> tuple[list[Array | None], list[Array | None]]:
+        """Return, for l = L, ..., 1, the layers above W_l and the transposed layers below.
+
+        X = P_l W_l Q_l^T; None stands for the identity at the ends.
+        """
+        left, first, inner = self._layers(w, shape)
+        below: list[Array | None] = [None, first]  # from the first layer up to W_L
+        for layer in reversed(inner):
+            below.append(below[-1] @ layer)  # type: ignore[operator]
+        above: list[Array | None] = [None, left]  # from W_L down to the first layer
+        for layer in inner:
+            above.append(above[-1] @ layer.T)  # type: ignore[operator]
+        return above[: self.depth], below[: self.depth][::-1]
+
     def pushforward(
         self, w: Array, direction: Array, shape: tuple[int, int]
     ) -> tuple[Array, Array]:

@@ -61,6 +61,16 @@ class Signed(Factorization):
         w = np.concatenate([pad_columns(plus, k), pad_columns(minus, k)])
         return like(w.astype(host_left.dtype, copy=False), left)
 
+    def stack(self, left: Array, right: Array) -> Array:
+        """Return W with the columns of L that R repeats in U1, those that it negates in U2."""
+        host, other = to_numpy(left), to_numpy(right)
+        plus = np.all(host == other, axis=0)
+        if not np.all(plus | np.all(host == -other, axis=0)):
+            return self.join(left, right)
+        halves = [host[:, plus], host[:, ~plus]]
+        k = max(half.shape[1] for half in halves)
+        return like(np.concatenate([pad_columns(half, k) for half in halves]), left)
+
     def gauge(self, w: Array, shape: tuple[int, int]) -> Array:
         """Return the eigenvectors of X, padded with zero columns."""
         joined = self.join(*self.parts(w, shape))

@@ -1,0 +1,162 @@
+"""Flatness: of all factors that reproduce the data these have the least scaled trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from ..arrays import Array, inner, like, to_numpy
+from ..curvature_weights import CurvatureWeights, curvature_weights
+from ..factorizations import Asymmetric, Factorization, Hermitian
+from ..problem import FactorizedProblem
+from ..status import Rigor, Verdict
+from .base import Certificate, CertificateReport
+from .minimum_norm import (
+    FITS,
+    MISSES,
+    best_lower_bound,
+    bound_assumptions,
+    gauge_norm,
+    relative_misfit,
+)
+
+WEAKLY_MEASURED = (
+    "directions measured by less than 1e-7 of the strongest count as unmeasured and are left free"
+)
+
+
+def flat_constant(factorization: Factorization) -> float:
+    """Return c with min scaled trace = c kappa(D1 X D2^T): 4, and 8 where both factors are one.
+
+    2 ||D1 L||^2 + 2 ||D2 R||^2 is least at 4 ||D1 X D2||_*; moving U of X = U U^T moves both
+    factors, which doubles it.
+    """
+    return 4.0 if isinstance(factorization, Asymmetric) else 8.0
+
+
+def scaled_trace_on_fit(problem: FactorizedProblem, weights: CurvatureWeights, w: Array) -> float:
+    """Return the scaled trace of the Hessian of (1/m) ||A(X) - b||^2 at factors that fit."""
+    point = weights.point(problem, w)
+    return flat_constant(problem.factorization) * gauge_norm(problem, point)
+
+
+@dataclass(frozen=True)
+class Flatness(Certificate):
+    """Check that the factors reproduce the data with the least scaled trace of the Hessian.
+
+    The scaled trace (1/n1) tr(L block) + (1/n2) tr(R block) of f = (1/m) ||A(L R^T) - b||^2 is at
+    least 4 ||D1 X D2||_*, whose least value over all X that fit is a weighted nuclear-norm problem:
+    its duality gap decides. The statement is about these factors, not about X alone.
+
+    Parameters
+    ----------
+    tolerance : float, default 1e-6
+        Relative excess over the lower bound at which the verdict is HOLDS.
+    multipliers : array, shape (m,), optional
+        y of the weighted problem, as ``flatten`` returns it; by default least squares of the
+        factors gives one, which is enough well above the recovery threshold only.
+    rival : array, optional
+        Parameters W of flatter factors: the witness of a FAILS, once checked.
+
+    Notes
+    -----
+    Source: theorem 3.2 of Ding, Drusvyatskiy, Fazel, Harchaoui (arXiv 2203.03756); the bound by
+    weak duality, symmetric and Hermitian factors (constant 8) own derivation. Cost: D1 and D2, one
+    adjoint and one dense spectral norm.
+    """
+
+    tolerance: float = 1e-6
+    multipliers: Array | None = field(default=None, repr=False, compare=False)
+    rival: Array | None = field(default=None, repr=False, compare=False)
+    name: ClassVar[str] = "flatness"
+
+    def check(
+        self, problem: FactorizedProblem, w: Array, rng: np.random.Generator
+    ) -> CertificateReport:
+        """Bound the scaled trace from below; FAILS shows flatter factors, or a misfit."""
+        if not problem.factorization.columnwise:  # depth or fixed signs: judged as L R^T
+            w = Asymmetric().join(*problem.parts(w))
+            problem = FactorizedProblem(problem.operator, problem.b, counts=problem.counts)
+        factorization = problem.factorization
+        weights = curvature_weights(problem.operator, factorization)
+        posed = weights.pose(problem)
+        point = weights.point(problem, w)
+        constant = flat_constant(factorization)
+        trace = constant * gauge_norm(posed, point)
+        balanced = posed.gauge(point)
+        best_gauge = constant * gauge_norm(posed, balanced)
+        residual = relative_misfit(problem, w)
+        bound = constant * best_lower_bound(posed, balanced, self.multipliers, rng)
+        excess = max(0.0, 1.0 - bound / trace) if trace > 0 else 0.0
+        verdict, witness = Verdict.INCONCLUSIVE, None
+        rival = self._flatter(problem, weights, trace)
+        if residual > MISSES:
+            verdict = Verdict.FAILS
+            witness = {"misfit": to_numpy(problem.predict(w) - problem.b)}
+        elif residual <= FITS and excess <= self.tolerance:
+            verdict = Verdict.HOLDS
+        elif best_gauge < (1 - self.tolerance) * trace:
+            verdict = Verdict.FAILS
+            witness = _factors(*weights.back(*posed.parts(balanced)))
+        elif rival is not None:
+            verdict = Verdict.FAILS
+            witness = _factors(*problem.parts(rival))
+        norms = _squared_norms(problem, w)
+        kappa = weights.condition
+        return CertificateReport(
+            name=self.name,
+            verdict=verdict,
+            measured=excess,
+            threshold=self.tolerance,
+            rigor=Rigor.HIGH_PROBABILITY,
+            statement=(
+                "no factors of any width that reproduce the data have a smaller scaled trace of "
+                "the Hessian, up to the relative excess"
+            ),
+            assumptions=(*bound_assumptions(problem), WEAKLY_MEASURED),
+            source="Ding, Drusvyatskiy, Fazel, Harchaoui (arXiv 2203.03756), theorem 3.2",
+            witness=witness,
+            details={
+                "scaled_trace": trace,
+                "least_for_this_matrix": best_gauge,
+                "lower_bound": bound,
+                "relative_residual": residual,
+                "weighted_imbalance": _imbalance(posed, point),
+                "kappa": kappa,
+                "squared_norms": norms,
+                # ||L||^2 + ||R||^2 of flat factors is at most kappa^2 times the least possible.
+                "least_squared_norms_if_flat": norms / kappa**2,
+                "unmeasured_directions": float(sum(weights.unmeasured)),
+            },
+        )
+
+    def _flatter(
+        self, problem: FactorizedProblem, weights: CurvatureWeights, trace: float
+    ) -> Array | None:
+        if self.rival is None:
+            return None
+        rival = like(to_numpy(self.rival), problem.b)
+        flatter = scaled_trace_on_fit(problem, weights, rival) < (1 - self.tolerance) * trace
+        return rival if flatter and relative_misfit(problem, rival) <= FITS else None
+
+
+def _factors(left: Array, right: Array) -> dict[str, np.ndarray]:
+    return {"left": to_numpy(left), "right": to_numpy(right)}
+
+
+def _squared_norms(problem: FactorizedProblem, w: Array) -> float:
+    """Return ||L||^2 + ||R||^2."""
+    double = 1.0 if isinstance(problem.factorization, Asymmetric) else 2.0
+    return double * float(inner(w, w))
+
+
+def _imbalance(posed: FactorizedProblem, point: Array) -> float:
+    """Return ||L^T D1^2 L - R^T D2^2 R||_F over the mean norm; 0 for factors of one kind."""
+    if not isinstance(posed.factorization, (Asymmetric, Hermitian)):
+        return 0.0
+    left, right = (to_numpy(part) for part in posed.parts(point))
+    one, other = left.conj().T @ left, right.T @ right.conj()
+    size = 0.5 * float(np.linalg.norm(one) + np.linalg.norm(other))
+    return float(np.linalg.norm(one - other)) / size if size > 0 else 0.0
