@@ -114,10 +114,10 @@ def _shorter(
     size, square = float(inner(w, w)), float(np.vdot(gradient, gradient))
     for _ in range(30):
         candidate = retract(problem, w - step * like(gradient, w))
-        if candidate is not None:
-            # d/dt ||W||^2 = -2 ||projected gradient||^2
-            if float(inner(candidate, candidate)) <= size - 2 * SUFFICIENT * step * square:
-                return candidate
+        # d/dt ||W||^2 = -2 ||projected gradient||^2
+        enough = size - 2 * SUFFICIENT * step * square
+        if candidate is not None and float(inner(candidate, candidate)) <= enough:
+            return candidate
         step *= 0.5
     return None
 

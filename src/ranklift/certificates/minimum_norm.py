@@ -22,7 +22,7 @@ MISSES = 1e-6
 
 DENSE_SIZE = 600
 """Largest side up to which ||A*(y)|| is computed densely: no random start is involved, it costs
-half a second at most, and singular values close to the norm, where Lanczos is slow, do not matter."""
+half a second at most, and singular values close to the norm, where Lanczos is slow, do no harm."""
 
 ROUNDING = 4 * float(np.finfo(float).eps)
 """Relative error of a dense spectral norm, per row: LAPACK's is a modest multiple of eps n."""

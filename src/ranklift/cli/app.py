@@ -287,6 +287,14 @@ class LossName(StrEnum):
     logistic = "logistic"
 
 
+class SelectionName(StrEnum):
+    """Which of the matrices that fit is the answer."""
+
+    flat = "flat"
+    nuclear = "nuclear"
+    min_norm = "min_norm"
+
+
 class Outliers(StrEnum):
     """What is grossly wrong: single entries or whole columns."""
 
@@ -332,6 +340,13 @@ def sense(
     threshold: Annotated[
         float | None,
         typer.Option(help="Of --loss huber, in units of b; by default 1.345 times --noise."),
+    ] = None,
+    selection: Annotated[
+        SelectionName | None,
+        typer.Option(
+            help="Of the matrices that fit: the flattest solution, the least nuclear norm, or the "
+            "least factors at --rank. By default the least rank found."
+        ),
     ] = None,
     seed: Seed = 0,
     output: Annotated[Path, typer.Option(help="Result file, for ranklift verify.")] = Path(
@@ -384,6 +399,7 @@ def sense(
             noise=noise,
             loss=loss.value,
             threshold=threshold,
+            selection=None if selection is None else selection.value,
             max_time_s=max_time,
             tol=tol,
             seed=seed,

@@ -41,6 +41,7 @@ class SenseOptions:
     noise: str = "auto"
     loss: str = "squared"
     threshold: float | None = None
+    selection: str | None = None
     outliers: str = "entries"
     max_time_s: float | None = None
     tol: float = 1e-8
@@ -84,6 +85,16 @@ class SenseOptions:
             raise InputError(
                 f"--loss logistic with --noise {self.noise}: 1-bit data have no such level",
                 "use --noise auto",
+            )
+        if self.selection is not None and self.loss != "squared":
+            raise InputError(
+                f"--selection {self.selection} with --loss {self.loss}", "leave one of them out"
+            )
+        if self.selection in ("flat", "nuclear") and self.rank is not None:
+            raise InputError(
+                f"--rank with --selection {self.selection}, which has the rank of its convex "
+                "problem",
+                "leave --rank out, or use --selection min_norm",
             )
         if self.loss != "absolute" and (self.outliers != "entries" or self.outliers_file):
             raise InputError("outliers without a robust fit", "add --robust")
@@ -290,6 +301,7 @@ def _context(
     loss = recovery.loss
     parameters = {
         "Rank": "searched for" if options.rank is None else f"{options.rank}, given",
+        **({} if options.selection is None else {"Selection": options.selection}),
         "Noise": f"{options.noise}: {_noise_words(recovery)}",
         "Loss": options.loss
         + (f", threshold {loss.threshold:.4g}" if hasattr(loss, "threshold") else ""),  # type: ignore[attr-defined]

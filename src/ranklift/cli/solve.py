@@ -67,10 +67,19 @@ def solve(problem: Problem, options: SenseOptions, callback: Observer) -> Recove
             operator, b, loss=loss, noise="estimate" if noise in ("auto", 0.0) else noise, **common
         )
     started = time.perf_counter()
+    selection = options.selection
+    if selection == "min_norm" and noise == "auto":
+        noise = 0.0  # it is for exact data alone
+    if selection is not None and noise != "auto":
+        return recover(operator, b, noise=noise, selection=selection, **common)
     found = recover(operator, b, noise="estimate" if noise == "auto" else noise, **common)
     unit = float(np.sqrt(np.mean(b**2)))
     exact = noise == "auto" and found.noise is not None and found.noise <= EXACT * unit
-    if not exact or not found.rank or found.status.value in ("user_stop", "max_time"):
+    if found.status.value in ("user_stop", "max_time"):
+        return found
+    if not (exact and found.rank) and selection is not None:
+        return recover(operator, b, noise="estimate", selection=selection, **common)
+    if not exact or not found.rank:
         return found
     if options.max_time_s is not None:
         left = options.max_time_s - (time.perf_counter() - started)
@@ -78,8 +87,8 @@ def solve(problem: Problem, options: SenseOptions, callback: Observer) -> Recove
             return found
         common["max_time"] = left
     # Searched for anew: a hold-out may spend a rank on rounding.
-    again = recover(operator, b, noise=None, **common)
-    return again if again.certified else found
+    again = recover(operator, b, noise=None, selection=selection, **common)
+    return again if again.certified or selection is not None else found
 
 
 def _structure(problem: Problem, options: SenseOptions) -> bool | str:

@@ -77,6 +77,24 @@ MEANINGS: Mapping[str, Meaning] = {
         "measured gap.",
         "That the answer is the true matrix when the data are noisy.",
     ),
+    "minimum_norm": Meaning(
+        "Smallest of all that fit",
+        "Among the matrices that reproduce the data none has a smaller nuclear norm (trace, of "
+        "positive semidefinite ones), up to the measured relative gap.",
+        "That it is the true matrix, or the one of least rank: that is so where the measurements "
+        "are enough.",
+        "If inconclusive, the lower bound was too weak, as for an answer of limited rank. If it "
+        "fails, a smaller matrix fits as well, or this one does not fit.",
+    ),
+    "flatness": Meaning(
+        "Flattest of all that fit",
+        "Among all factors, of any rank, that reproduce the data none has a smaller scaled trace "
+        "of the Hessian, up to the measured relative excess: the fit bends least here.",
+        "That it is the true matrix. Flat and true agree where the measurements are enough, and "
+        "see all rows and columns about equally well (kappa near 1).",
+        "If inconclusive, the lower bound was too weak. If it fails, flatter factors fit as well, "
+        "or these do not fit.",
+    ),
     "rank_deficiency": Meaning(
         "Rank to spare",
         "The search had more rank than it used, which bounds how far the fit is from the best.",
@@ -126,6 +144,10 @@ def headline(recovery: Any) -> Headline:
     parts: list[str] = []
     if _holds(answer, "zero_residual"):
         parts.append("all observed values are reproduced, so no matrix fits better")
+        if _holds(answer, "flatness"):
+            parts.append("and no factors that reproduce them are flatter")
+        if _holds(answer, "minimum_norm"):
+            parts.append("and no matrix that reproduces them has a smaller norm")
         if _holds(answer, "identifiability"):
             parts.append("and no nearby matrix of this rank fits equally well")
     elif certified and convex is not None and _holds(convex.certificates, "duality_gap"):
