@@ -41,7 +41,7 @@ REDUCTION = 0.1
 
 PROGRESS = 0.1
 
-LEAST = 1e-6
+LEAST = 1e-8
 """Smallest lambda as a share of ||A*(b)||_2: below, the condition of a round costs more products
 than its faster convergence saves."""
 

@@ -17,6 +17,13 @@ from .hadamard import (
     hadamard_trace,
     least_hadamard_trace,
 )
+from .optimizers import (
+    LabelNoiseDescent,
+    LargeStepDescent,
+    OptimizerRun,
+    SharpnessAwareMinimization,
+    polish,
+)
 from .sharpness import Sharpness, sharpness
 from .traces import HessianTrace, scaled_trace, trace_of_hessian
 
@@ -25,7 +32,11 @@ __all__ = [
     "FlatFactors",
     "FlattestVector",
     "HessianTrace",
+    "LabelNoiseDescent",
+    "LargeStepDescent",
+    "OptimizerRun",
     "Sharpness",
+    "SharpnessAwareMinimization",
     "balanced_layers",
     "certify_flatness",
     "curvature_weights",
@@ -33,6 +44,7 @@ __all__ = [
     "flattest_vector",
     "hadamard_trace",
     "least_hadamard_trace",
+    "polish",
     "scaled_trace",
     "sharpness",
     "trace_of_hessian",
