@@ -18,7 +18,7 @@ help:
 	@echo "make test        all tests"
 	@echo "make test-quick  the same without those marked slow"
 	@echo "make gallery     the examples of every measurement model, with their pictures (minutes)"
-	@echo "make reproduce   the reproductions of papers and our own claims, quick sizes (ten minutes)"
+	@echo "make reproduce   the reproductions of papers and our own claims, quick sizes (a quarter of an hour)"
 	@echo "make doctest     the examples in docstrings, README.md and docs/"
 	@echo "make lint        ruff check, ruff format --check, pyright"
 	@echo "make format      let ruff put the files in order"

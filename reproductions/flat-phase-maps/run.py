@@ -31,9 +31,7 @@ def run(settings: Mapping[str, Any], progress: Progress) -> Outcome:
     """Count recoveries of both solutions over the grid."""
 
     def trials(cases: list[dict[str, Any]], label: str) -> list[dict[str, Any]]:
-        return run_trials(
-            trial, cases, store=settings.get("store"), progress=progress, label=label
-        )
+        return run_trials(trial, cases, store=settings.get("store"), progress=progress, label=label)
 
     counted = [
         {"family": family, "d": 12, "rank": rank, "m": m, "seed": seed}

@@ -18,6 +18,7 @@ from .hadamard import (
     least_hadamard_trace,
 )
 from .optimizers import (
+    FlatnessOptimizer,
     LabelNoiseDescent,
     LargeStepDescent,
     OptimizerRun,
@@ -30,6 +31,7 @@ from .traces import HessianTrace, scaled_trace, trace_of_hessian
 __all__ = [
     "CurvatureWeights",
     "FlatFactors",
+    "FlatnessOptimizer",
     "FlattestVector",
     "HessianTrace",
     "LabelNoiseDescent",
