@@ -170,6 +170,7 @@ def recover(
         refit = False
         if selection == "flat":
             weights = curvature_weights(problem.operator, problem.factorization)
+            weights.warn_if_unmeasured(stacklevel=2)
             posed = weights.pose(problem)
     _check_settings(problem, sigma, lam, rank, init)
     generator = make_generator(rng)

@@ -29,7 +29,7 @@ from ranklift.certificates import (
     duality_gap,
 )
 from ranklift.curvature_weights import curvature_weights
-from ranklift.factorizations import Asymmetric, Symmetric
+from ranklift.factorizations import Asymmetric, Deep, Signature, Symmetric
 from ranklift.flatness.flatten import flat_gauge
 from ranklift.minimum_norm import solve_minimum_norm
 from ranklift.nuclear_norm import ridge, solve_nuclear_norm
@@ -870,3 +870,19 @@ def test_a_selected_solution_never_holds_falsely(kind, flat):
                 if report.verdict is FAILS:
                     assert fits > 1e-8 or size(w) > least * (1 + 0.5 * tolerance)
     assert held >= 2
+
+
+@pytest.mark.parametrize("kind", [Deep(3), Signature((1, -1))])
+def test_deep_and_signed_points_are_judged_by_their_matrix(kind):
+    # ||W||^2 of these is no norm of X: a certificate that took it for one could hold falsely.
+    shape = (6, 6) if isinstance(kind, Signature) else (7, 6)
+    w = rng_(2).standard_normal((kind.size(shape, 2), 2))
+    left, right = kind.parts(w, shape)
+    truth = left @ right.T
+    problem = FactorizedProblem(IdentitySensing(shape), truth.ravel(), kind)
+    report = MinimumNorm().check(problem, w, rng_())
+    assert report.verdict is HOLDS
+    assert report.details["norm"] == pytest.approx(np.linalg.norm(truth, "nuc"))
+    flat = Flatness().check(problem, w, rng_())
+    least = 4 * np.linalg.norm(truth, "nuc") / truth.size  # D1 = D2 = I / sqrt(n1 n2)
+    assert flat.details["lower_bound"] == pytest.approx(least)

@@ -16,6 +16,7 @@ from .base import Certificate, CertificateReport
 from .minimum_norm import (
     FITS,
     MISSES,
+    as_gauge_problem,
     best_lower_bound,
     bound_assumptions,
     gauge_norm,
@@ -76,9 +77,7 @@ class Flatness(Certificate):
         self, problem: FactorizedProblem, w: Array, rng: np.random.Generator
     ) -> CertificateReport:
         """Bound the scaled trace from below; FAILS shows flatter factors, or a misfit."""
-        if not problem.factorization.columnwise:  # depth or fixed signs: judged as L R^T
-            w = Asymmetric().join(*problem.parts(w))
-            problem = FactorizedProblem(problem.operator, problem.b, counts=problem.counts)
+        problem, w = as_gauge_problem(problem, w)
         factorization = problem.factorization
         weights = curvature_weights(problem.operator, factorization)
         posed = weights.pose(problem)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, lsmr
 
 from ..arrays import Array, inner, like, matmul, norm, to_numpy
+from ..factorizations import Asymmetric
 from ..problem import FactorizedProblem
 from ..status import Rigor, Verdict
 from .base import EXACT_LANCZOS, PROBABILITY, Certificate, CertificateReport
@@ -124,6 +125,7 @@ class MinimumNorm(Certificate):
         self, problem: FactorizedProblem, w: Array, rng: np.random.Generator
     ) -> CertificateReport:
         """Compute residual, norm and lower bound; FAILS shows a misfit or a smaller matrix."""
+        problem, w = as_gauge_problem(problem, w)
         w = problem.gauge(w)
         residual = relative_misfit(problem, w)
         size = gauge_norm(problem, w)
@@ -162,6 +164,14 @@ class MinimumNorm(Certificate):
         rival = like(to_numpy(self.rival), problem.b)
         smaller = gauge_norm(problem, problem.gauge(rival)) < (1 - self.tolerance) * size
         return smaller and relative_misfit(problem, rival) <= FITS
+
+
+def as_gauge_problem(problem: FactorizedProblem, w: Array) -> tuple[FactorizedProblem, Array]:
+    """Return the problem over factors whose norm is a gauge of X: else (depth, signs) as L R^T."""
+    if problem.factorization.columnwise:
+        return problem, w
+    w = Asymmetric().join(*problem.parts(w))
+    return replace(problem, factorization=Asymmetric()), w
 
 
 def relative_misfit(problem: FactorizedProblem, w: Array) -> float:
