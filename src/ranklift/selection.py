@@ -17,6 +17,7 @@ from .arrays import Array, is_numpy_array, to_numpy
 from .certificates import Flatness, MinimumNorm
 from .curvature_weights import CurvatureWeights, curvature_weights
 from .errors import InputError
+from .flattest import solve_flattest
 from .minimum_norm import check_constrained, solve_minimum_norm
 from .refit import exact_refit
 from .result import Recovery
@@ -32,6 +33,9 @@ SELECTIONS = ("flat", "nuclear", "min_norm")
 
 GAP_TOLERANCE = 1e-6
 """Relative gap at which a selected answer is certified, as in ``stages``."""
+
+TIGHTER = 0.3 * GAP_TOLERANCE
+"""Of the search: what follows it is rounding."""
 
 
 def check_selection(
@@ -75,25 +79,22 @@ def selected_exactly(
     """
     problem, rng, trace = search.problem, search.rng, search.trace
     check_constrained(problem)
-    weights: CurvatureWeights | None = None
-    posed = problem
-    if selection == "flat":
-        weights = curvature_weights(problem.operator, problem.factorization)
-        weights.warn_if_unmeasured(stacklevel=3)
-        posed = weights.pose(problem)
+    flat = selection == "flat"
     with search.stage("selection"):
-        run = solve_minimum_norm(posed, rng, tolerance=0.3 * GAP_TOLERANCE, trace=trace)
-    w, status = run.w, run.status
-    if search.rank is not None and posed.search_rank(w) > search.rank:
-        with search.stage("selection"):
+        if flat:
+            weights = curvature_weights(problem.operator, problem.factorization)
+            weights.warn_if_unmeasured(stacklevel=3)
+            run = solve_flattest(problem, weights, rng, tolerance=TIGHTER, trace=trace)
+        else:
+            run = solve_minimum_norm(problem, rng, tolerance=TIGHTER, trace=trace)
+        w, status = run.w, run.status
+        if search.rank is not None and problem.search_rank(w) > search.rank:
             w, status = _narrow(search, w)
-    if weights is not None:
-        w = weights.unpose(problem, w)
     result = search.finish(w, status, None, certify)
-    if weights is not None:  # flatness is about factors: not those of least norm
+    if flat:  # flatness is about factors: not those of least norm
         result.left, result.right = problem.factorization.factors(w, problem.shape)
     if certify and w.shape[1] and not trace.stop_requested:
-        check = Flatness if selection == "flat" else MinimumNorm
+        check = Flatness if flat else MinimumNorm
         report = check(GAP_TOLERANCE, run.multipliers).check(problem, w, rng)
         result.certificates[report.name] = report
     result.extras["multipliers"] = _in_order_of(operator, run.multipliers)

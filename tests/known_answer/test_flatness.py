@@ -329,6 +329,55 @@ def test_the_norm_of_flat_factors_is_bounded_by_kappa(index):
     assert details["squared_norms"] >= least * (1 - 1e-6)
 
 
+@pytest.mark.parametrize("index", [16, 18])
+def test_all_fits_of_a_covariance_are_equally_flat(index):
+    # D^2 = sum ||x_j||^2 x_j x_j^T / (m d) is a combination of the measurements.
+    problem, truth = instance(index)
+    vectors = problem.operator.apply(np.eye(8)), written_out(problem.operator)
+    combination = np.tensordot(vectors[0], vectors[1], 1) / (problem.b.size * 8)
+    np.testing.assert_allclose(
+        combination, curvature_weights(problem.operator, Symmetric()).left_squared, atol=1e-12
+    )
+    values, basis = np.linalg.eigh(truth)
+    root = basis[:, -1:] * np.sqrt(values[-1])
+    flat = flatness.flatten(problem.operator, problem.b, root)
+    least = rl.recover(problem.operator, problem.b, symmetric=True, selection="nuclear", rng=0)
+    assert flat.matrix.toarray().trace() == pytest.approx(
+        least.matrix.toarray().trace(), rel=1e-6
+    )  # among equals the one of least trace
+    wide = np.hstack([root, np.zeros((8, 7))])
+    other = retract(problem, wide + 0.2 * np.random.default_rng(index).standard_normal((8, 8)))
+    assert other is not None
+    assert np.linalg.norm(other @ other.T - truth) > 0.01 * np.linalg.norm(truth)
+    for factors in (root, other, flat.left):
+        trace = flatness.scaled_trace(problem.operator, problem.b, factors)
+        assert trace == pytest.approx(flat.scaled_trace, rel=1e-9)
+        report = flatness.certify_flatness(problem.operator, problem.b, factors)
+        assert report.verdict is Verdict.HOLDS
+
+
+def test_fits_of_other_semidefinite_problems_are_not():
+    rng = np.random.default_rng(4)
+    matrices = rng.standard_normal((5, 6, 6))
+    operator = DenseSensing(matrices + matrices.swapaxes(1, 2))
+    root = rng.standard_normal((6, 1))
+    b = operator.apply(root @ root.T)
+    flat = flatness.flatten(operator, b, root)
+    assert flat.report.verdict is Verdict.HOLDS
+    assert flat.scaled_trace < 0.99 * flat.scaled_trace_before
+    assert flatness.certify_flatness(operator, b, root).verdict is Verdict.FAILS
+
+
+def test_states_whose_trace_is_measured_are_all_of_least_norm():
+    rng = np.random.default_rng(6)
+    operator = PauliSensing(["II", "XZ", "YY", "ZI"])
+    psi = rng.standard_normal((4, 3)) + 1j * rng.standard_normal((4, 3))
+    problem = FactorizedProblem(operator, operator.apply(psi @ psi.conj().T), Hermitian())
+    w = problem.factorization.stack(psi, psi.conj())
+    report = rl.certificates.MinimumNorm().check(problem, w, rng)
+    assert report.verdict is Verdict.HOLDS
+
+
 def test_bad_requests_are_typed():
     operator = IdentitySensing((3, 2))
     factors = np.ones((3, 1)), np.ones((2, 1))

@@ -31,6 +31,10 @@ ROUNDING = 4 * float(np.finfo(float).eps)
 LEAST_SQUARES_STEPS = 4000
 """Most LSMR steps for multipliers from the factors alone."""
 
+LEVEL_STEPS, LEVEL_NUMBERS = 200, 20_000_000
+"""Most LSMR steps for multipliers of the identity, and the largest m n^2, the cost of one, for
+which they are asked: some seconds in all."""
+
 
 def gauge_norm(problem: FactorizedProblem, w: Array) -> float:
     """Return kappa(X) of a balanced W: the nuclear norm, or the trace."""
@@ -77,7 +81,9 @@ def _dual_norm(
     return value * (1.0 + ROUNDING * max(dense.shape))
 
 
-def least_squares_multipliers(problem: FactorizedProblem, w: Array) -> np.ndarray:
+def least_squares_multipliers(
+    problem: FactorizedProblem, w: Array, max_steps: int = LEAST_SQUARES_STEPS
+) -> np.ndarray:
     """Return the shortest y for which A*(y) is a subgradient of kappa on the tangent space at X.
 
     The gradient of <y, A(X(W))> by W is that of kappa, for the balanced W: least squares, by LSMR
@@ -96,7 +102,26 @@ def least_squares_multipliers(problem: FactorizedProblem, w: Array) -> np.ndarra
 
     matrix = LinearOperator((rows * k, m), matvec=gradient, rmatvec=push, dtype=float)  # type: ignore[call-arg]
     wanted = problem.factorization.ridge_weight * host.ravel()
-    return lsmr(matrix, wanted, atol=1e-13, btol=1e-13, maxiter=LEAST_SQUARES_STEPS)[0]
+    return lsmr(matrix, wanted, atol=1e-13, btol=1e-13, maxiter=max_steps)[0]
+
+
+def identity_point(problem: FactorizedProblem) -> Array:
+    """Return the W of X = I, as wide as X."""
+    eye = like(np.eye(problem.shape[0]), problem.b)
+    return problem.factorization.stack(eye, eye)
+
+
+def level_multipliers(problem: FactorizedProblem) -> np.ndarray | None:
+    """Return the y for which A*(y) is nearest to I; None of a gauge other than tr X.
+
+    Where it is I, the data fix tr X = <y, b>: all semidefinite X that fit are alike. So for states
+    measured with the identity among the strings, and for every covariance in the variable of its
+    curvature weights. Own derivation. None, too, where m n^2 is above ``LEVEL_NUMBERS``.
+    """
+    n, m = problem.shape[0], problem.operator.num_measurements
+    if not problem.factorization.definite or n > DENSE_SIZE or m * n * n > LEVEL_NUMBERS:
+        return None
+    return least_squares_multipliers(problem, identity_point(problem), LEVEL_STEPS)
 
 
 @dataclass(frozen=True)
@@ -184,13 +209,13 @@ def relative_misfit(problem: FactorizedProblem, w: Array) -> float:
 def best_lower_bound(
     problem: FactorizedProblem, w: Array, multipliers: Array | None, rng: np.random.Generator
 ) -> float:
-    """Return the better bound of the given multipliers and those of the factors; w balanced."""
+    """Return the bound of the given multipliers, else the best that the factors lead to."""
     if multipliers is not None:
         return lower_bound(problem, w, like(to_numpy(multipliers), problem.b), rng)
     if not w.shape[1]:
         return 0.0
-    y = like(least_squares_multipliers(problem, w), problem.b)
-    return lower_bound(problem, w, y, rng)
+    found = least_squares_multipliers(problem, w), level_multipliers(problem)
+    return max(lower_bound(problem, w, like(y, problem.b), rng) for y in found if y is not None)
 
 
 def bound_assumptions(problem: FactorizedProblem) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ..arrays import Array, as_point, to_numpy
-from ..factorizations import dilation
+from ..factorizations import Factorization, Hermitian, dilation
 from ..problem import FactorizedProblem, Point
 from ..spectral import largest_eigenvalue
 
@@ -31,6 +31,9 @@ def descent_eigenvectors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the least eigenvalues of G, those below zero, and their vectors as columns.
 
+    Of a complex Hermitian G, whose real form has every eigenvalue twice, one vector of each: i u
+    makes the same X as u. Which of the two copies Lanczos comes to is a matter of rounding.
+
     Notes
     -----
     One adjoint, and one product with A*(slope) and its transpose a Lanczos step.
@@ -38,11 +41,26 @@ def descent_eigenvectors(
     transported = problem.transported(point.slope)
     form = problem.factorization.dual(transported, problem.shape)
     form = dilation(transported, problem.shape) if form is None else form
+    copies = 2 if isinstance(problem.factorization, Hermitian) else 1
     found = largest_eigenvalue(
-        lambda x: -(form @ x), form.shape[0], rng, max_steps=max_steps, vectors=count
+        lambda x: -(form @ x), form.shape[0], rng, max_steps=max_steps, vectors=copies * count
     )
-    below = found.values > 1e-12 * problem.scale
+    below = list(np.flatnonzero(found.values > 1e-12 * problem.scale))
+    if copies == 2:
+        below = _one_of_each(problem.factorization, found.vectors, below)[:count]
     return -found.values[below], found.vectors[:, below]
+
+
+def _one_of_each(
+    factorization: Factorization, vectors: np.ndarray, columns: list[int]
+) -> list[int]:
+    """Return the columns that are no complex combinations of those before them."""
+    kept: list[int] = []
+    for j in columns:
+        known = factorization.span(vectors[:, kept]).T @ vectors[:, j]
+        if np.linalg.norm(known) < 0.5:  # a copy has 1, eigenvectors of other eigenvalues 0
+            kept.append(j)
+    return kept
 
 
 class Triplet(NamedTuple):

@@ -9,6 +9,7 @@ True
 """
 
 from ..curvature_weights import CurvatureWeights, curvature_weights
+from .decomposition import DecompositionRun, flattest_decomposition
 from .flatten import FlatFactors, certify_flatness, flatten
 from .hadamard import (
     FlattestVector,
@@ -30,6 +31,7 @@ from .traces import HessianTrace, scaled_trace, trace_of_hessian
 
 __all__ = [
     "CurvatureWeights",
+    "DecompositionRun",
     "FlatFactors",
     "FlatnessOptimizer",
     "FlattestVector",
@@ -43,6 +45,7 @@ __all__ = [
     "certify_flatness",
     "curvature_weights",
     "flatten",
+    "flattest_decomposition",
     "flattest_vector",
     "hadamard_trace",
     "least_hadamard_trace",

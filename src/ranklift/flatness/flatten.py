@@ -15,8 +15,9 @@ from ..certificates.minimum_norm import FITS, relative_misfit
 from ..curvature_weights import CurvatureWeights, curvature_weights
 from ..errors import ConvergenceWarning, InputError
 from ..factorizations import Asymmetric, Factorization, Signed
+from ..flattest import solve_flattest
 from ..lowrank import LowRank
-from ..minimum_norm import check_constrained, solve_minimum_norm
+from ..minimum_norm import check_constrained
 from ..operators import MeasurementOperator
 from ..problem import FactorizedProblem
 from ..solution_set import descend_on_solution_set
@@ -157,12 +158,10 @@ def flatten(
         run = descend_on_solution_set(posed, posed.gauge(weights.point(problem, w)), trace=trace)
         w, status = weights.unpose(problem, run.w), run.status
     else:
-        posed = weights.pose(problem)
-        found = solve_minimum_norm(
-            posed, np.random.default_rng(rng), tolerance=0.3 * tolerance, trace=trace
+        found = solve_flattest(
+            problem, weights, np.random.default_rng(rng), tolerance=0.3 * tolerance, trace=trace
         )
-        w, status = weights.unpose(problem, found.w), found.status
-        multipliers = found.multipliers
+        w, status, multipliers = found.w, found.status, found.multipliers
     if status is not Status.CONVERGED:
         warnings.warn(
             f"flatten stopped with status {status.value}: {status.remedy}",
@@ -213,8 +212,8 @@ def certify_flatness(
     check_constrained(problem)
     generator = np.random.default_rng(rng)
     weights = curvature_weights(operator, problem.factorization)
-    found = solve_minimum_norm(weights.pose(problem), generator, tolerance=0.3 * tolerance)
-    rival = weights.unpose(problem, found.w) if found.w.shape[1] else None
+    found = solve_flattest(problem, weights, generator, tolerance=0.3 * tolerance)
+    rival = found.w if found.w.shape[1] else None
     return Flatness(tolerance, found.multipliers, rival).check(problem, w, generator)
 
 
