@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The linear algebra of factors is tall and skinny: a second BLAS thread makes it slower.
 export OPENBLAS_NUM_THREADS ?= 1
+# A process a core, a file at a time. make test PARALLEL= runs in one process.
+PARALLEL ?= -n auto --dist loadfile
 
 .PHONY: help demo gallery test test-quick reproduce lint format doctest docs bench clean distclean
 .DEFAULT_GOAL := help
@@ -41,10 +43,10 @@ demo: $(VENV)/.installed-examples
 	$(BIN)/ranklift demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not reproduction"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not reproduction"
 
 test-quick: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not reproduction and not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not reproduction and not slow"
 
 gallery: $(VENV)/.installed-examples $(VENV)/.installed-video
 	$(BIN)/python -m examples

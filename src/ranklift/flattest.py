@@ -11,21 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from .arrays import Array, like, matmul, to_numpy
-from .certificates.minimum_norm import (
-    gauge_norm,
-    identity_point,
-    level_multipliers,
-    lower_bound,
-)
+from .certificates.flatness import fixed_trace_multipliers
+from .certificates.minimum_norm import gauge_norm, lower_bound
 from .curvature_weights import CurvatureWeights
 from .minimum_norm import FEASIBLE, MinimumNormRun, solve_minimum_norm
 from .problem import FactorizedProblem
 from .status import Status
 from .trace import Trace
-
-LEVEL = 1e-8
-"""||A*(y) - I|| / ||I|| up to which tr X counts as fixed by the data; the bound is asked after."""
 
 
 def solve_flattest(
@@ -69,7 +61,7 @@ def solve_flattest(
     0.75
     """
     posed = weights.pose(problem)
-    level = _level(posed, weights)
+    level = fixed_trace_multipliers(posed, weights)
     if level is None:
         run = solve_minimum_norm(posed, rng, tolerance=tolerance, trace=trace)
         return replace(run, w=weights.unpose(problem, run.w))
@@ -81,16 +73,3 @@ def solve_flattest(
     if run.status is Status.STALLED and run.relative_residual <= FEASIBLE and run.gap <= tolerance:
         return replace(run, status=Status.CONVERGED)
     return run
-
-
-def _level(posed: FactorizedProblem, weights: CurvatureWeights) -> Array | None:
-    """Return y with A*(y) = I wherever D sees anything, if there is one."""
-    y = level_multipliers(posed)
-    if y is None:
-        return None
-    y = like(y, posed.b)
-    identity = to_numpy(identity_point(posed))
-    seen = to_numpy(weights.point(posed, weights.unpose(posed, like(identity, posed.b))))
-    form = posed.factorization.dual(posed.transported(y), posed.shape)
-    apart = np.linalg.norm(matmul(form, identity) - seen)
-    return y if apart <= LEVEL * np.linalg.norm(seen) else None

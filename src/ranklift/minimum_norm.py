@@ -69,9 +69,9 @@ class MinimumNormRun:
     norm : float
         kappa(X).
     lower_bound : float
-        No X with A(X) = b has a smaller norm.
+        No X that fits as well has a smaller norm.
     multipliers : array, shape (m,)
-        y: <y, b> / ||A*(y)|| is ``lower_bound``, which anyone can recompute.
+        y: (<y, b> - misfit ||y||) / ||A*(y)|| is ``lower_bound``, which anyone can recompute.
     relative_residual : float
         ||A(X) - b|| / ||b||.
     status : Status

@@ -33,7 +33,7 @@ from ranklift.factorizations import Asymmetric, Deep, Signature, Symmetric
 from ranklift.flatness.flatten import flat_gauge
 from ranklift.minimum_norm import solve_minimum_norm
 from ranklift.nuclear_norm import ridge, solve_nuclear_norm
-from ranklift.operators import EntrySampling, IdentitySensing
+from ranklift.operators import DenseSensing, EntrySampling, IdentitySensing
 from ranklift.problem import FactorizedProblem
 from ranklift.solvers import Stopping, TrustRegion
 from ranklift.status import Rigor, Verdict
@@ -886,3 +886,22 @@ def test_deep_and_signed_points_are_judged_by_their_matrix(kind):
     flat = Flatness().check(problem, w, rng_())
     least = 4 * np.linalg.norm(truth, "nuc") / truth.size  # D1 = D2 = I / sqrt(n1 n2)
     assert flat.details["lower_bound"] == pytest.approx(least)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_measurements_that_contradict_each_other_by_rounding_bound_nothing(flat):
+    # y = (-1, 1, 0, ...) has A*(y) = 0 and <y, b> > 0: nothing fits exactly, whatever its norm.
+    rng = rng_(3)
+    matrices = rng.standard_normal((4, 5, 5))
+    operator = DenseSensing(np.concatenate([matrices[:1], matrices]))
+    large = rng.standard_normal((5, 5))
+    b = operator.apply(large)
+    b[1] += 1e-10 * np.linalg.norm(b)
+    y = np.array([-1.0, 1.0, 0.0, 0.0, 0.0])
+    assert float(y @ b) > 0 and not operator.adjoint(y).any()
+    problem, w = FactorizedProblem(operator, b), np.vstack([large, np.eye(5)])
+    check = Flatness(multipliers=y) if flat else MinimumNorm(multipliers=y)
+    report = check.check(problem, w, rng)
+    assert report.details["relative_residual"] <= 1e-8
+    assert report.details["lower_bound"] == 0.0
+    assert report.verdict is not HOLDS

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays import Array, inner, like, to_numpy
+from ..arrays import Array, inner, like, matmul, to_numpy
 from ..curvature_weights import CurvatureWeights, curvature_weights
 from ..factorizations import Asymmetric, Factorization, Hermitian
 from ..problem import FactorizedProblem
@@ -20,12 +20,44 @@ from .minimum_norm import (
     best_lower_bound,
     bound_assumptions,
     gauge_norm,
+    identity_point,
+    level_multipliers,
     relative_misfit,
 )
 
 WEAKLY_MEASURED = (
     "directions measured by less than 1e-7 of the strongest count as unmeasured and are left free"
 )
+
+
+LEVEL = 1e-8
+"""||A*(y) - I|| / ||I|| up to which tr X counts as fixed by the data; the bound is asked after."""
+
+LEAST_TRACE = (
+    "no factors of any width that reproduce the data as well have a smaller scaled trace of the "
+    "Hessian, up to the relative excess"
+)
+
+FIXED_TRACE = (
+    "the data fix the scaled trace of the Hessian: all positive semidefinite matrices that "
+    "reproduce them are equally flat, up to the relative excess"
+)
+
+
+def fixed_trace_multipliers(posed: FactorizedProblem, weights: CurvatureWeights) -> Array | None:
+    """Return y with A*(y) = I in the variable D X D, wherever D sees anything, if there is one.
+
+    Then tr(D X D) = <y, b> for every X that fits.
+    """
+    y = level_multipliers(posed)
+    if y is None:
+        return None
+    y = like(y, posed.b)
+    identity = to_numpy(identity_point(posed))
+    seen = to_numpy(weights.point(posed, weights.unpose(posed, like(identity, posed.b))))
+    form = posed.factorization.dual(posed.transported(y), posed.shape)
+    apart = np.linalg.norm(matmul(form, identity) - seen)
+    return y if apart <= LEVEL * np.linalg.norm(seen) else None
 
 
 def flat_constant(factorization: Factorization) -> float:
@@ -87,7 +119,9 @@ class Flatness(Certificate):
         balanced = posed.gauge(point)
         best_gauge = constant * gauge_norm(posed, balanced)
         residual = relative_misfit(problem, w)
-        bound = constant * best_lower_bound(posed, balanced, self.multipliers, rng)
+        fixed = fixed_trace_multipliers(posed, weights)
+        multipliers = self.multipliers if fixed is None else fixed
+        bound = constant * best_lower_bound(posed, balanced, multipliers, rng)
         excess = max(0.0, 1.0 - bound / trace) if trace > 0 else 0.0
         verdict, witness = Verdict.INCONCLUSIVE, None
         rival = self._flatter(problem, weights, trace)
@@ -110,10 +144,7 @@ class Flatness(Certificate):
             measured=excess,
             threshold=self.tolerance,
             rigor=Rigor.HIGH_PROBABILITY,
-            statement=(
-                "no factors of any width that reproduce the data have a smaller scaled trace of "
-                "the Hessian, up to the relative excess"
-            ),
+            statement=LEAST_TRACE if fixed is None else FIXED_TRACE,
             assumptions=(*bound_assumptions(problem), WEAKLY_MEASURED),
             source="Ding, Drusvyatskiy, Fazel, Harchaoui (arXiv 2203.03756), theorem 3.2",
             witness=witness,

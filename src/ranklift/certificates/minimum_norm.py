@@ -49,18 +49,20 @@ def lower_bound(
     *,
     tolerance: float = 1e-9,
 ) -> float:
-    """Return <y, b> / ||A*(y)||_2: no X with A(X) = b has a smaller norm.
+    """Return (<y, b> - misfit ||y||) / ||A*(y)||_2: no X that fits as well as W has a smaller norm.
 
-    kappa(X) >= <A*(y), X> / ||A*(y)|| = <y, A(X)> / ||A*(y)|| for every y. W, whose column spaces
-    should be those of the leading singular vectors of A*(y), only makes the bound of large matrices
-    quick and sharp.
+    kappa(X) >= <A*(y), X> / ||A*(y)|| = <y, A(X)> / ||A*(y)|| for every y, and <y, A(X)> is at
+    least <y, b> - ||A(X) - b|| ||y||. Without the misfit of W data that contradict each other by
+    rounding would be bounded by infinity: A*(y) = 0 with <y, b> > 0 says that nothing fits exactly.
+    The column spaces of W should be those of the leading singular vectors of A*(y), which makes the
+    bound of large matrices quick and sharp.
     """
-    value = inner(multipliers, problem.b)
+    misfit = norm(problem.predict(w) - problem.b)
+    value = inner(multipliers, problem.b) - misfit * norm(multipliers)
     if value <= 0:
         return 0.0  # kappa >= 0 is all that such a y says
     upper = _dual_norm(problem, w, multipliers, rng, tolerance)
-    # A*(y) = 0 with <y, b> > 0 proves that no X reproduces b.
-    return value / upper if upper > 0 else float("inf")
+    return value / upper if upper > 0 else 0.0  # value <= upper kappa(X(W)): rounding
 
 
 def _dual_norm(
@@ -133,7 +135,7 @@ class MinimumNorm(Certificate):
     tolerance : float, default 1e-6
         Relative gap between the norm of X and its lower bound at which the verdict is HOLDS.
     multipliers : array, shape (m,), optional
-        y of the lower bound <y, b> / ||A*(y)||, as ``solve_minimum_norm`` returns it; any y is
+        y of the lower bound (<y, b> - misfit ||y||) / ||A*(y)||, as ``solve_minimum_norm`` returns it; any y is
         valid. By default least squares of the factors gives one, which is enough well above the
         recovery threshold only.
     rival : array, optional
@@ -174,8 +176,8 @@ class MinimumNorm(Certificate):
             threshold=self.tolerance,
             rigor=Rigor.HIGH_PROBABILITY,
             statement=(
-                "the matrix reproduces the data, and none that does has a smaller nuclear norm "
-                "(trace, of positive semidefinite ones), up to the relative gap"
+                "the matrix reproduces the data, and none that does so as well has a smaller "
+                "nuclear norm (trace, of positive semidefinite ones), up to the relative gap"
             ),
             assumptions=bound_assumptions(problem),
             source="weak duality of min kappa(X) subject to A(X) = b",

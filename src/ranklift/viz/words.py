@@ -91,7 +91,8 @@ MEANINGS: Mapping[str, Meaning] = {
         "Among all factors, of any rank, that reproduce the data none has a smaller scaled trace "
         "of the Hessian, up to the measured relative excess: the fit bends least here.",
         "That it is the true matrix. Flat and true agree where the measurements are enough, and "
-        "see all rows and columns about equally well (kappa near 1).",
+        "see all rows and columns about equally well (kappa near 1). Of covariances from quadratic "
+        "sketches every fit is as flat as every other.",
         "If inconclusive, the lower bound was too weak. If it fails, flatter factors fit as well, "
         "or these do not fit.",
     ),
