@@ -135,9 +135,9 @@ class MinimumNorm(Certificate):
     tolerance : float, default 1e-6
         Relative gap between the norm of X and its lower bound at which the verdict is HOLDS.
     multipliers : array, shape (m,), optional
-        y of the lower bound (<y, b> - misfit ||y||) / ||A*(y)||, as ``solve_minimum_norm`` returns it; any y is
-        valid. By default least squares of the factors gives one, which is enough well above the
-        recovery threshold only.
+        y of the lower bound (<y, b> - misfit ||y||) / ||A*(y)||, as ``solve_minimum_norm`` returns
+        it; any y is valid. By default least squares of the factors gives one, which is enough well
+        above the recovery threshold only.
     rival : array, optional
         Parameters W of a matrix with a smaller norm that reproduces the data as well: shown as the
         witness of a FAILS, once checked.

@@ -45,7 +45,7 @@ def descent_eigenvectors(
     found = largest_eigenvalue(
         lambda x: -(form @ x), form.shape[0], rng, max_steps=max_steps, vectors=copies * count
     )
-    below = list(np.flatnonzero(found.values > 1e-12 * problem.scale))
+    below = np.flatnonzero(found.values > 1e-12 * problem.scale).tolist()
     if copies == 2:
         below = _one_of_each(problem.factorization, found.vectors, below)[:count]
     return -found.values[below], found.vectors[:, below]
