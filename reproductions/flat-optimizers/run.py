@@ -16,8 +16,8 @@ from ranklift.flatness.optimizers import (
     LargeStepDescent,
     SharpnessAwareMinimization,
     Units,
-    polish,
 )
+from ranklift.flatness.polish import polish
 from ranklift.flatness.sharpness import sharpness
 from ranklift.initializers import small_random
 from ranklift.instances import Instance, gaussian_sensing

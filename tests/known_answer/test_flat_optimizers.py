@@ -16,8 +16,8 @@ from ranklift.flatness.optimizers import (
     LabelNoiseDescent,
     LargeStepDescent,
     SharpnessAwareMinimization,
-    polish,
 )
+from ranklift.flatness.polish import polish
 from ranklift.flatness.sharpness import sharpness
 from ranklift.instances import gaussian_sensing
 from ranklift.losses import Huber

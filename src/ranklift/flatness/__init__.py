@@ -24,8 +24,8 @@ from .optimizers import (
     LargeStepDescent,
     OptimizerRun,
     SharpnessAwareMinimization,
-    polish,
 )
+from .polish import polish
 from .sharpness import Sharpness, sharpness
 from .traces import HessianTrace, scaled_trace, trace_of_hessian
 

@@ -6,7 +6,6 @@ its own. None descends, so that they are no ``Solver``: the value may rise at an
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arrays import Array, as_point, like, namespace, norm
-from ..errors import ConvergenceWarning, InputError
-from ..linalg import conjugate_gradients
+from ..errors import InputError
 from ..problem import Counts, FactorizedProblem
+from .polish import check_exact_problem, check_positive, check_whole
 
 Observer = Callable[[int, Array], Any]
 """Called as ``observe(steps, w)``; a true answer ends the run."""
@@ -83,10 +82,10 @@ class FlatnessOptimizer(ABC):
 
     def check(self) -> None:
         """Raise InputError for a setting out of range."""
-        _positive("step_size", self.step_size)
-        _whole("steps", self.steps)
+        check_positive("step_size", self.step_size)
+        check_whole("steps", self.steps)
         if self.batch_size is not None:
-            _whole("batch_size", self.batch_size)
+            check_whole("batch_size", self.batch_size)
         if not 0 <= self.residual_tol < np.inf:
             raise InputError(f"residual_tol={self.residual_tol!r}", "pass a number of at least 0")
 
@@ -118,8 +117,8 @@ class FlatnessOptimizer(ABC):
             themselves), b = 0.
         """
         self.check()
-        _whole("every", every)
-        _check_problem(problem)
+        check_whole("every", every)
+        check_exact_problem(problem)
         rng = np.random.default_rng([_SALT, self.seed])
         batches, units = self._batches(problem, rng), Units.of(problem)
         # The sum over a batch estimates its share of the whole gradient.
@@ -205,6 +204,7 @@ class LabelNoiseDescent(FlatnessOptimizer):
 
     >>> import numpy as np
     >>> from ranklift.operators import IdentitySensing
+    >>> from ranklift.flatness import polish
     >>> problem = FactorizedProblem(IdentitySensing((1, 1)), np.array([1.0]))
     >>> found = LabelNoiseDescent(steps=5000).run(problem, np.array([[2.0], [0.5]]))
     >>> polish(problem, found.w).round(1).ravel().tolist()
@@ -220,7 +220,7 @@ class LabelNoiseDescent(FlatnessOptimizer):
     def check(self) -> None:
         """Raise InputError for a setting out of range."""
         super().check()
-        _positive("noise", self.noise)
+        check_positive("noise", self.noise)
 
     def gradient(
         self, batch: FactorizedProblem, w: Array, units: Units, rng: np.random.Generator
@@ -264,6 +264,7 @@ class SharpnessAwareMinimization(FlatnessOptimizer):
     --------
     >>> import numpy as np
     >>> from ranklift.operators import IdentitySensing
+    >>> from ranklift.flatness import polish
     >>> problem = FactorizedProblem(IdentitySensing((1, 1)), np.array([1.0]))
     >>> found = SharpnessAwareMinimization(steps=5000).run(problem, np.array([[2.0], [0.6]]))
     >>> polish(problem, found.w).round(1).ravel().tolist()
@@ -279,7 +280,7 @@ class SharpnessAwareMinimization(FlatnessOptimizer):
     def check(self) -> None:
         """Raise InputError for a setting out of range."""
         super().check()
-        _positive("radius", self.radius)
+        check_positive("radius", self.radius)
 
     def gradient(
         self, batch: FactorizedProblem, w: Array, units: Units, rng: np.random.Generator
@@ -334,101 +335,3 @@ class LargeStepDescent(FlatnessOptimizer):
         """Return the gradient itself."""
         point = batch.evaluate(w)
         return point.gradient, point.residual_norm
-
-
-def polish(
-    problem: FactorizedProblem, w: Array, *, tolerance: float = 1e-10, max_steps: int = 30
-) -> Array:
-    """Return a fit near w: Gauss-Newton steps of least norm, which leave balance as it is.
-
-    W - J^+ (A(X) - b), J the derivative of A(X) by W: to first order the nearest point of S, so
-    that what an optimiser chose along S is kept and the noise across it is taken off.
-
-    Parameters
-    ----------
-    problem : FactorizedProblem
-        Of the squared loss, without regularisers, b not zero.
-    w : array
-    tolerance : float, default 1e-10
-        ||A(X) - b|| / ||b|| of a fit.
-    max_steps : int, default 30
-        Four to six are usual.
-
-    Raises
-    ------
-    InputError
-        Another loss, regularisers, b = 0.
-
-    Warns
-    -----
-    ConvergenceWarning
-        The tolerance was not met: w is far from S, or at a point where J loses rank.
-
-    Notes
-    -----
-    Cost: conjugate gradients on J^T J a step, with one Hessian product each; from 0 they stay in
-    the range of J^T, where the solution of least norm lies. ``GaussNewton`` balances the factors
-    instead, which flattens by itself. A step that raises the residual is halved.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ranklift.operators import IdentitySensing
-    >>> problem = FactorizedProblem(IdentitySensing((1, 1)), np.array([1.0]))
-    >>> w = polish(problem, np.array([[2.0], [0.51]]))
-    >>> round(float(w[0, 0] * w[1, 0]), 9), (w**2).round(2).ravel().tolist()
-    (1.0, [3.99, 0.25])
-    """
-    _check_problem(problem)
-    _positive("tolerance", tolerance)
-    _whole("max_steps", max_steps)
-    size, point = norm(problem.b), problem.evaluate(w)
-    for _ in range(max_steps):
-        residual = point.residual_norm
-        if residual <= tolerance * size:
-            return point.w
-        step = conjugate_gradients(
-            lambda d, at=point: problem.gauss_newton_product(at, d),
-            point.gradient,
-            rtol=min(1e-2, residual / size),
-            max_iterations=10 * problem.operator.num_measurements,
-        ).step
-        for halvings in range(20):
-            following = problem.evaluate(point.w + 0.5**halvings * step)
-            if following.residual_norm < residual:
-                break
-        else:
-            break
-        point = following
-    if not point.residual_norm <= tolerance * size:
-        warnings.warn(
-            f"polishing ended at a relative residual of {point.residual_norm / size:.1e}, asked "
-            f"for {tolerance:.1e}",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-    return point.w
-
-
-def _positive(name: str, value: Any) -> None:
-    """Raise InputError unless value is a positive finite number."""
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not 0 < value < np.inf:
-        raise InputError(f"{name}={value!r}", "pass a positive number")
-
-
-def _whole(name: str, value: Any) -> None:
-    """Raise InputError unless value is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InputError(f"{name}={value!r}", "pass a positive integer")
-
-
-def _check_problem(problem: FactorizedProblem) -> None:
-    if not problem.squared or problem.regularizers:
-        what = type(problem.loss).__name__ if not problem.squared else "regularisers"
-        raise InputError(
-            f"flat fits of a problem with {what}",
-            "pose it with the squared loss and without regularisers: those choose among the fits",
-        )
-    if norm(problem.b) == 0:
-        raise InputError("b = 0: its flattest fit is X = 0", "pass data that are not all zero")
