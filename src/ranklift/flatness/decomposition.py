@@ -7,7 +7,8 @@ Harchaoui, arXiv 2203.03756): flat are the solutions of
 
     min ||X||_*  subject to  ||Y - X||_1 <= ||S||_1.
 
-Alternating directions on Y = X + S (Boyd et al. 2011) with a duality gap. Any Z bounds from below,
+Alternating directions on Y = X + S (ADMM, as generally known: Boyd, Parikh, Chu, Peleato, Eckstein
+2011) with a duality gap. Any Z bounds from below,
 
     ||X||_* >= (<Z, Y> - radius ||Z||_inf) / ||Z||_2   for every X of the ball,
 
@@ -32,7 +33,7 @@ EVERY = 25
 """Iterations between two looks at the gap, which costs two spectral norms."""
 
 RELAXED = 1.6
-"""Over-relaxation of alternating directions (Boyd et al. 2011, section 3.4.3: 1.5 to 1.8)."""
+"""Over-relaxation of alternating directions: 1.5 to 1.8 are usual."""
 
 
 class Decomposition(ABC):
@@ -248,7 +249,7 @@ def decompose(
                 return replace(run, status=Status.CONVERGED)
         elif enough(run):
             return replace(run, status=Status.USER_STOP)
-        if iteration <= max_iterations // 2:  # residual balancing (ibid., section 3.4.1)
+        if iteration <= max_iterations // 2:  # residual balancing; for ever, it need not converge
             moved = rho * float(np.linalg.norm(s - old))
             rho *= 2.0 if mismatch > 5 * moved else 0.5 if moved > 5 * mismatch else 1.0
     if run is None:
