@@ -127,3 +127,16 @@ def checked_regularization(regularization: Any) -> float | str | None:
             'pass lambda > 0, "auto", or None to leave the regularised stage out',
         )
     return float(regularization) or None
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise InputError unless value is a positive finite number."""
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not 0 < value < np.inf:
+        raise InputError(f"{name}={value!r}", "pass a positive number")
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Raise InputError unless value is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InputError(f"{name}={value!r}", "pass a positive integer")

@@ -14,6 +14,7 @@ from ..problem import FactorizedProblem
 from ..status import Rigor, Verdict
 from .base import Certificate, CertificateReport
 from .minimum_norm import (
+    DENSE_SIZE,
     FITS,
     MISSES,
     as_gauge_problem,
@@ -44,20 +45,34 @@ FIXED_TRACE = (
 )
 
 
-def fixed_trace_multipliers(posed: FactorizedProblem, weights: CurvatureWeights) -> Array | None:
+def fixed_trace_multipliers(
+    posed: FactorizedProblem, weights: CurvatureWeights, given: Array | None = None
+) -> Array | None:
     """Return y with A*(y) = I in the variable D X D, wherever D sees anything, if there is one.
 
-    Then tr(D X D) = <y, b> for every X that fits.
+    Then tr(D X D) = <y, b> for every X that fits. Multipliers that are given may be such a y.
     """
+    if not posed.factorization.definite:
+        return None
+    if given is not None:
+        given = like(to_numpy(given), posed.b)
+        if _is_identity(posed, weights, given):
+            return given
     y = level_multipliers(posed)
     if y is None:
         return None
     y = like(y, posed.b)
+    return y if _is_identity(posed, weights, y) else None
+
+
+def _is_identity(posed: FactorizedProblem, weights: CurvatureWeights, y: Array) -> bool:
+    if posed.shape[0] > DENSE_SIZE:
+        return False
     identity = to_numpy(identity_point(posed))
     seen = to_numpy(weights.point(posed, weights.unpose(posed, like(identity, posed.b))))
     form = posed.factorization.dual(posed.transported(y), posed.shape)
     apart = np.linalg.norm(matmul(form, identity) - seen)
-    return y if apart <= LEVEL * np.linalg.norm(seen) else None
+    return bool(apart <= LEVEL * np.linalg.norm(seen))
 
 
 def flat_constant(factorization: Factorization) -> float:
@@ -119,7 +134,7 @@ class Flatness(Certificate):
         balanced = posed.gauge(point)
         best_gauge = constant * gauge_norm(posed, balanced)
         residual = relative_misfit(problem, w)
-        fixed = fixed_trace_multipliers(posed, weights)
+        fixed = fixed_trace_multipliers(posed, weights, self.multipliers)
         multipliers = self.multipliers if fixed is None else fixed
         bound = constant * best_lower_bound(posed, balanced, multipliers, rng)
         excess = max(0.0, 1.0 - bound / trace) if trace > 0 else 0.0

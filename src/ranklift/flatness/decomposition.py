@@ -25,9 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConvergenceWarning, InputError, NonFiniteError, ShapeError
+from ..errors import ConvergenceWarning, NonFiniteError, ShapeError
 from ..losses import L1BallDistance
 from ..status import Status
+from ..validation import check_positive, check_whole
 
 EVERY = 25
 """Iterations between two looks at the gap, which costs two spectral norms."""
@@ -170,7 +171,7 @@ def flattest_decomposition(
     Raises
     ------
     ShapeError, NonFiniteError, InputError
-        Data that are no matrix or not finite, an outlier_norm or tolerance that is not positive.
+        Data that are no matrix or not finite, settings that are not positive.
 
     Warns
     -----
@@ -197,9 +198,9 @@ def flattest_decomposition(
         raise ShapeError(f"data of shape {y.shape}", "pass a matrix")
     if not np.isfinite(y).all():
         raise NonFiniteError("NaN or infinity in the data", "pass complete data, or use robust_pca")
-    for name, number in (("outlier_norm", outlier_norm), ("tolerance", tolerance)):
-        if isinstance(number, (str, bool)) or not 0 < number < np.inf:
-            raise InputError(f"{name}={number!r}", "pass a positive number")
+    check_positive("outlier_norm", outlier_norm)
+    check_positive("tolerance", tolerance)
+    check_whole("max_iterations", max_iterations)
     if np.abs(y).sum() <= outlier_norm:  # all may be gross errors: no relative gap to ask for
         zero = np.zeros_like(y)
         return DecompositionRun(zero, y.copy(), 0.0, 0.0, zero.copy(), 0.0, Status.CONVERGED, 0)
@@ -252,6 +253,5 @@ def decompose(
         if iteration <= max_iterations // 2:  # residual balancing; for ever, it need not converge
             moved = rho * float(np.linalg.norm(s - old))
             rho *= 2.0 if mismatch > 5 * moved else 0.5 if moved > 5 * mismatch else 1.0
-    if run is None:
-        raise InputError(f"max_iterations={max_iterations}", "pass at least 1")
+    assert run is not None  # the last iteration makes one
     return run

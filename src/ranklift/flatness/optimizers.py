@@ -16,7 +16,8 @@ import numpy as np
 from ..arrays import Array, as_point, like, namespace, norm
 from ..errors import InputError
 from ..problem import Counts, FactorizedProblem
-from .polish import check_exact_problem, check_positive, check_whole
+from ..validation import check_positive, check_whole
+from .polish import check_exact_problem
 
 Observer = Callable[[int, Array], Any]
 """Called as ``observe(steps, w)``; a true answer ends the run."""

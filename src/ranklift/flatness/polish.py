@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
-
-import numpy as np
 
 from ..arrays import Array, norm
 from ..errors import ConvergenceWarning, InputError
 from ..linalg import conjugate_gradients
 from ..problem import FactorizedProblem
+from ..validation import check_positive, check_whole
 
 
 def polish(
@@ -85,19 +83,6 @@ def polish(
             stacklevel=2,
         )
     return point.w
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raise InputError unless value is a positive finite number."""
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not 0 < value < np.inf:
-        raise InputError(f"{name}={value!r}", "pass a positive number")
-
-
-def check_whole(name: str, value: Any) -> None:
-    """Raise InputError unless value is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InputError(f"{name}={value!r}", "pass a positive integer")
 
 
 def check_exact_problem(problem: FactorizedProblem) -> None:
